@@ -1,0 +1,1 @@
+"""The patient decides: what a caller may see and do, and the record of every access."""

@@ -1,0 +1,1 @@
+"""The FHIR REST interactions, one file each."""

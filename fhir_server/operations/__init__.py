@@ -1,0 +1,1 @@
+"""The $operations the server answers."""

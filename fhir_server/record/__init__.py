@@ -1,0 +1,1 @@
+"""The personal record: documents, and the people they are about."""

@@ -1,0 +1,1 @@
+"""Search as data: parse to plan, extract index entries, match in memory."""

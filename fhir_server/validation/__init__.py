@@ -1,0 +1,1 @@
+"""Is this JSON a FHIR R4 resource?"""
