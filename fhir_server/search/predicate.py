@@ -184,9 +184,7 @@ class Updated:
     high: int | None
 
 
-SearchLeaf: TypeAlias = (
-    TokenIs | StringIs | DateIs | NumberIs | QuantityIs | RefersTo | UriIs | Present | Updated
-)
+SearchLeaf: TypeAlias = TokenIs | StringIs | DateIs | NumberIs | QuantityIs | RefersTo | UriIs | Present | Updated
 FactLeaf: TypeAlias = Eq | In | Has | Bit | Rng | AllRefs | AnyRef
 Predicate: TypeAlias = T | F | FactLeaf | SearchLeaf | Not | And | Or
 

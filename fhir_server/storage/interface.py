@@ -133,9 +133,7 @@ class Taken(Conflict):
 class Snapshot(Protocol):
     """One consistent view of the store."""
 
-    async def read(
-        self, type: str, id: str, *, visible: Predicate, version: int | None = None
-    ) -> Version | None:
+    async def read(self, type: str, id: str, *, visible: Predicate, version: int | None = None) -> Version | None:
         """The current (or that) version, or None when absent or not visible."""
 
     async def history(
@@ -178,9 +176,7 @@ class Ledger(Protocol):
     async def get(self, kind: str, key: str, *, now: int) -> bytes | None:
         """The live value: not expired at `now` (microseconds)."""
 
-    async def put(
-        self, kind: str, key: str, value: bytes, *, expires: int | None, only_new: bool = False
-    ) -> bool:
+    async def put(self, kind: str, key: str, value: bytes, *, expires: int | None, only_new: bool = False) -> bool:
         """Keep it durably; False (and nothing changed) when `only_new` and the key is there already."""
 
     async def delete(self, kind: str, key: str) -> bool:
