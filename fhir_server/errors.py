@@ -1,4 +1,4 @@
-"""Every way a request can fail, in words of the domain; `api/errors.py` holds the one table to HTTP.
+"""Every way a request can fail, in words of the domain; `interactions/status.py` holds the one table to HTTP.
 
 The docstring of an exception is the message a caller reads when nothing more precise is known.
 """

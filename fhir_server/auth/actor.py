@@ -12,14 +12,14 @@ ROLES: Final = ("patient", "rep", "ps", "lgc", "app", "ncp", "admin", "open")
 class Actor:
     """One caller (spec access §1, §3.2).
 
-    `role`: patient, rep (legal representative), ps (professional, also an LGC acting for one), lgc (software alone), app
-    (third-party application), ncp (EU gateway), admin; "open" is the server run without authorization.
+    `role`: patient, rep (legal representative), ps (professional, also an LGC acting for one), lgc (software alone),
+    app (third-party application), ncp (EU gateway), admin; "open" is the server run without authorization.
     `reference`: the person or software as "Practitioner/…", "Patient/…", "RelatedPerson/…", "Device/…".
     `keys`: everything this caller can be named by: `rpps:…`, `org:…` (FINESS or IdNat_Struct value), `client:…`,
     `country:DE`, and its own references ("Practitioner/…", "PractitionerRole/…", "Organization/…").
     `patients`: the records a patient, representative or app token is bound to. `authoriser`: for an app, the role
     ("patient" or "rep") of the person who let it in, `authoriser_key` that person's reference.
-    `profession`: TRE_G15 code. `mode`: normal, bris_de_glace or centre_15. `client` and `software`: the calling program.
+    `profession`: TRE_G15 code. `mode`: normal, bris_de_glace, centre_15. `client`, `software`: the calling program.
     `jti`: names the token in the audit; it opens nothing. `scopes`: SMART scopes, empty = all that the role may do.
     """
 

@@ -122,7 +122,7 @@ class StringIs:
 
 @dataclass(frozen=True, slots=True)
 class DateIs:
-    """A date entry [low, high) against the search value's range [low, high), by `prefix` (eq ne gt lt ge le sa eb ap)."""
+    """A date entry against the search value's range [low, high), by `prefix` (eq ne gt lt ge le sa eb ap)."""
 
     param: str
     prefix: str

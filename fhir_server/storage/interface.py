@@ -1,7 +1,7 @@
 """The storage contract. A store keeps bytes and index entries; it never knows what a resource means.
 
-**Reading.** All reading happens in a `Snapshot`: every verb called on one snapshot sees the same committed state, policy
-versions included, so a decision and the data it was made for cannot come apart. Every reading verb demands `visible`,
+**Reading.** All reading happens in a `Snapshot`: every verb called on one snapshot sees the same committed state,
+policy versions included, so a decision and the data it was made for cannot come apart. Every reading verb demands `visible`,
 the caller's predicate; there is no overload without it. A row that does not satisfy it is treated as absent, before
 limits, counts and order. Stores judge with their own compiled form and assert `search.match.holds` on every row that
 leaves; a mismatch raises.
@@ -13,8 +13,8 @@ deleted resource as `Version(deleted=True, body=b"")`, judged by the facts of it
 the facts it was written with; for a deletion, those of the last live version.
 
 **Writing.** `commit` is atomic: all writes, guards, policy steps and audit rows of one `Commit`, or none. When it has
-returned, the data survives a crash of the machine. Times are given by the store: `meta.lastUpdated` (milliseconds) never
-runs backwards in commit order, and two commits that a snapshot can tell apart never share one.
+returned, the data survives a crash of the machine. Times are given by the store: `meta.lastUpdated` (milliseconds)
+never runs backwards in commit order, and two commits that a snapshot can tell apart never share one.
 
 **Compartments.** Rows of one patient lie together; `Snapshot.compartment` is the routing question (which record is this
 in?), asked only by `consent.narrow` to find the policy that decides.

@@ -1,0 +1,53 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+R4 := hl7.fhir.r4.examples@4.0.1
+
+.DEFAULT_GOAL := help
+.PHONY: help run serve test check bench fuzz crash examples clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+$(VENV)/.run: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	@touch $@
+
+run: $(VENV)/.run  ## set up and start the demo record on http://127.0.0.1:$PORT
+	FHIR_SERVER_PORT=$(PORT) $(BIN)/fhir-server demo
+
+serve: $(VENV)/.run  ## start the server on its own store (FHIR_SERVER_STORE)
+	FHIR_SERVER_PORT=$(PORT) $(BIN)/fhir-server serve
+
+test: $(VENV)/.test  ## run every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test  ## measure, as ratios to a calibration server of the same run
+	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.test  ## 50,000 malformed requests: no 500, no change of state
+	$(BIN)/python -m tests.fuzz --requests 50000
+
+crash: $(VENV)/.test  ## kill the store in the middle of writing, many times
+	CRASH_ROUNDS=500 $(BIN)/python -m pytest tests/storage -k kill
+
+examples: .cache/r4/package/package.json  ## fetch the official R4 examples that the tests validate (npm)
+
+.cache/r4/package/package.json:
+	mkdir -p .cache/r4
+	cd .cache/r4 && npm pack --silent $(R4) && tar xzf hl7.fhir.r4.examples-4.0.1.tgz
+	@touch $@
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) .cache .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

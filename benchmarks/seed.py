@@ -1,0 +1,90 @@
+"""A store with a doctor and his patients in it, filled through the same interactions as by every client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from benchmarks.records import Records, organization, practitioner
+from fhir_server.app import services
+from fhir_server.auth.actor import Actor
+from fhir_server.auth.tokens import issue
+from fhir_server.context import Answer, Context, Request, Services, Trace
+from fhir_server.interactions.router import answer
+from fhir_server.settings import Settings
+
+SEARCHED: Final = "4548-4"
+HITS: Final = 20
+_OTHERS: Final = 60
+_DAY: Final = 86_400_000_000
+_ADMIN: Final = Actor(role="admin", reference="Device/benchmark", name="Benchmark", jti="benchmark")
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What is in the store: the doctor's token and reference, patients and observations as "Type/id"."""
+
+    token: str
+    doctor: str
+    patients: tuple[str, ...]
+    observations: tuple[str, ...]
+
+
+async def fill(store: Path, records: Records, patients: int, progress: Callable[[], None]) -> Seeded:
+    """Each patient gets 20 observations of one analysis and 60 of others; `progress` is called after each patient."""
+    async with services(Settings(store=f"sqlite:{store}")) as parts:
+        practice = await _create(parts, _ADMIN, organization())
+        person = await _create(parts, _ADMIN, practitioner())
+        actor = _doctor(person, practice)
+        references, observations = [], []
+        for _ in range(patients):
+            patient = await _create(parts, _ADMIN, records.patient(person))
+            references.append(patient)
+            observations += await _results(parts, actor, records, patient, person)
+            progress()
+        token = await issue(parts.store.ledger, actor, ttl=_DAY, now=parts.clock())
+    return Seeded(token, person, tuple(references), tuple(observations))
+
+
+def _doctor(person: str, practice: str) -> Actor:
+    """The médecin traitant of every patient: the caller for whom most rules are weighed."""
+    return Actor(
+        role="ps",
+        reference=person,
+        name="Docteur Benchmark",
+        jti="",
+        keys=frozenset({"rpps:99900000001", "org:990000001", person, practice}),
+        profession="10",
+        specialty="SM54",
+        structure="990000001",
+        structure_name="Cabinet médical 1",
+        sector="SA07",
+    )
+
+
+async def _results(parts: Services, actor: Actor, records: Records, patient: str, person: str) -> list[str]:
+    codes = [0] * HITS + [1 + number % 7 for number in range(_OTHERS)]
+    entries = [
+        {
+            "resource": records.observation(patient, person, code),
+            "request": {"method": "POST", "url": "Observation"},
+        }
+        for code in codes
+    ]
+    given = await _send(parts, actor, (), {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    locations = [each["response"]["location"] for each in orjson.loads(given.body)["entry"]]
+    return ["/".join(each.partition("/_history")[0].split("/")[-2:]) for each in locations]
+
+
+async def _create(parts: Services, actor: Actor, resource: dict[str, Any]) -> str:
+    given = await _send(parts, actor, (resource["resourceType"],), resource)
+    return given.location.partition("/_history")[0]
+
+
+async def _send(parts: Services, actor: Actor, path: tuple[str, ...], resource: dict[str, Any]) -> Answer:
+    ctx = Context(parts, actor, Trace(request_id="benchmark"))
+    return await answer(ctx, Request("POST", path, body=orjson.dumps(resource), prefer="minimal"))

@@ -1,0 +1,27 @@
+"""Who is calling: the bearer token of the request, and nothing else of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fhir_server.api.negotiate import Headers
+from fhir_server.auth.actor import Actor
+from fhir_server.auth.tokens import authenticate
+from fhir_server.context import Context, Services, Trace
+from fhir_server.errors import Unauthenticated
+
+OPEN: Final = Actor(role="open", reference="", name="open", jti="")
+NOBODY: Final = Actor(role="anonymous", reference="", name="", jti="")
+
+
+async def caller(services: Services, headers: Headers, trace: Trace) -> Context:
+    """The context of an authenticated caller; a refusal is in the access log before it is raised."""
+    if services.open:
+        return Context(services, OPEN, trace)
+    try:
+        actor = await authenticate(services.store.ledger, headers.get("authorization"), now=services.clock())
+    except Unauthenticated as error:
+        trace.interaction = "login"
+        await Context(services, NOBODY, trace).record(error)
+        raise
+    return Context(services, actor, trace)

@@ -1,0 +1,82 @@
+"""The FHIR door: plain ASGI. Bytes in, one interaction, bytes out; every failure leaves as an OperationOutcome."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from traceback import extract_tb
+from typing import Any, Final, TypeAlias
+from uuid import uuid4
+
+import structlog
+
+from fhir_server.api.authenticate import caller
+from fhir_server.api.limits import read_body
+from fhir_server.api.negotiate import Headers, negotiated
+from fhir_server.api.responses import Reply, failure, reply
+from fhir_server.context import Answer, Services, Trace
+from fhir_server.errors import FhirServerError, NotFound, Unavailable
+from fhir_server.interactions.capabilities import capability_statement
+from fhir_server.interactions.router import answer
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+ROOT: Final = "/fhir"
+log = structlog.get_logger()
+
+
+class FhirDoor:
+    """An ASGI application that answers FHIR under `/fhir`, and says under `/health` whether it lives."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._metadata = capability_statement(services, services.clock())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One HTTP request."""
+        headers = Headers(scope["headers"])
+        request_id = uuid4().hex
+        try:
+            given = await self._answer(scope, receive, headers, request_id)
+            result = reply(self._services.settings.fhir_base, given)
+        except FhirServerError as error:
+            result = failure(error)
+        except Exception as error:
+            # The one place where a fault of ours is met. Its message may quote a resource, so only its place is logged.
+            where = [f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-6:]]
+            log.error("fault", request_id=request_id, kind=type(error).__name__, where=where)
+            result = failure(FhirServerError("The server failed to answer; nothing was changed."), status=500)
+        await _send(send, scope["method"], result, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, headers: Headers, request_id: str) -> Answer:
+        path = scope["path"]
+        method = scope["method"]
+        if path == ROOT + "/metadata" and method in ("GET", "HEAD"):
+            negotiated(scope, headers, b"")
+            return Answer(200, self._metadata)
+        if path.startswith("/health/"):
+            return await self._health(path)
+        if path != ROOT and not path.startswith(ROOT + "/"):
+            raise NotFound("The FHIR interface is under /fhir.")
+        ctx = await caller(self._services, headers, Trace(request_id=request_id))
+        body = await read_body(receive, headers, self._services.settings.max_body_bytes)
+        return await answer(ctx, negotiated(scope, headers, body))
+
+    async def _health(self, path: str) -> Answer:
+        if path == "/health/live":
+            return Answer(204)
+        if path != "/health/ready":
+            raise NotFound
+        try:
+            async with self._services.store.snapshot() as snapshot:
+                await snapshot.policy_version("")
+        except Exception as error:
+            raise Unavailable("The store does not answer.") from error
+        return Answer(204)
+
+
+async def _send(send: Send, method: str, result: Reply, request_id: str) -> None:
+    headers = [*result.headers, (b"x-request-id", request_id.encode())]
+    await send({"type": "http.response.start", "status": result.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else result.body})

@@ -1,0 +1,161 @@
+"""The access log: one line for each interaction, and the proof that none was changed (spec access §6).
+
+A line says who, for whom, what, on whose record, with what right and what came of it. It holds no content, no token,
+and of a query no identity. Its bytes are canonical (RFC 8785), because the store chains them by hash as they stand.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, urlencode
+from uuid import uuid4
+
+import orjson
+
+from fhir_server.auth.actor import Actor
+from fhir_server.storage.interface import AuditEntry, AuditRow, System
+from fhir_server.storage.sqlite.audit import GENESIS, link
+
+ACTIONS: Final[Mapping[str, str]] = {
+    "create": "C",
+    "read": "R",
+    "vread": "R",
+    "history-instance": "R",
+    "update": "U",
+    "patch": "U",
+    "delete": "D",
+}
+# Parameters, and hops of chains, whose values say who somebody is.
+_IDENTITY: Final = frozenset(
+    {"identifier", "name", "family", "given", "phonetic", "birthdate", "telecom", "email", "phone"}
+)
+_HOPS: Final = re.compile(r"[.:]")
+
+
+class Traced(Protocol):
+    """What is known of a request when its line is written. `query`: urlencoded; `version` 0 when none is meant."""
+
+    interaction: str
+    type: str
+    id: str
+    patient: str | None
+    query: str
+    version: int
+    request_id: str
+
+
+def row(actor: Actor, trace: Traced, *, outcome: str, now: int) -> AuditRow:
+    """The line of one interaction. `outcome`: "" when done, else the code of the failure; `now`: microseconds."""
+    id_ = str(uuid4())
+    said = {
+        "id": id_,
+        "time": now,
+        "interaction": trace.interaction,
+        "action": ACTIONS.get(trace.interaction, "E"),
+        "outcome": outcome,
+        "patient": trace.patient or "",
+        "type": trace.type,
+        "resource": trace.id,
+        "version": trace.version,
+        "query": b64encode(redacted(trace.query).encode()).decode(),
+        "request": trace.request_id,
+        "authorization": _decides(actor, trace, outcome),
+        **_who(actor),
+    }
+    body = orjson.dumps({name: value for name, value in said.items() if value}, option=orjson.OPT_SORT_KEYS)
+    return AuditRow(id_, trace.patient, now, body)
+
+
+def redacted(query: str) -> str:
+    """The query with `*` for every value that says who somebody is."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    return urlencode([(name, "*" if _identifies(name) else value) for name, value in pairs], safe="*")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the chain is whole; otherwise the first bad `seq` and what is wrong there: altered, missing, reordered or
+    truncated. `rows`: how many were walked."""
+
+    rows: int = 0
+    seq: int = 0
+    fault: str = ""
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing was found."""
+        return not self.fault
+
+    def __str__(self) -> str:
+        """One line for the one who asked."""
+        return f"intact: {self.rows} rows" if self.intact else f"{self.fault}: row {self.seq}"
+
+
+async def verify(system: System, *, genesis: bytes = GENESIS) -> Verdict:
+    """Walk the whole chain. Without a seal kept elsewhere, a chain rewritten from some row to its end is not seen."""
+    before, expected, walked = genesis, 1, 0
+    chain = system.audit_chain()
+    async for entry in chain:
+        if entry.seq != expected:
+            return Verdict(walked, expected, "missing" if entry.seq > expected else "reordered")
+        if not _fits(before, entry):
+            return Verdict(walked, expected, await _displaced(before, chain))
+        before, expected, walked = entry.hash, expected + 1, walked + 1
+    seq, head = await system.audit_head()
+    if seq > walked:
+        return Verdict(walked, walked + 1, "truncated")
+    if walked and (seq, head) != (walked, before):
+        return Verdict(walked, walked, "altered")
+    return Verdict(walked)
+
+
+def _fits(before: bytes, entry: AuditEntry) -> bool:
+    """Whether the row follows the one before it, and its columns say what its body says."""
+    if link(before, entry.row.body) != entry.hash:
+        return False
+    said = orjson.loads(entry.row.body)
+    found = (said.get("id"), said.get("patient"), said.get("time"))
+    return found == (entry.row.id, entry.row.patient, entry.row.time)
+
+
+async def _displaced(before: bytes, rest: AsyncIterator[AuditEntry]) -> str:
+    """What befell a row that does not follow: moved, if the right one comes later."""
+    async for entry in rest:
+        if link(before, entry.row.body) == entry.hash:
+            return "reordered"
+    return "altered"
+
+
+def _who(actor: Actor) -> dict[str, Any]:
+    return {
+        "role": actor.role,
+        "who": actor.reference,
+        "name": actor.name,
+        "keys": sorted(key for key in actor.keys if key.startswith(("rpps:", "country:"))),
+        "profession": actor.profession,
+        "structure": actor.structure,
+        "structure_name": actor.structure_name,
+        "client": actor.client,
+        "software": actor.software,
+        "authoriser": actor.authoriser_key,
+        "mode": actor.mode,
+        "purpose": actor.purpose,
+        "secret": actor.secret,
+        "jti": actor.jti,
+    }
+
+
+def _decides(actor: Actor, trace: Traced, outcome: str) -> bool:
+    """Whether the line is about the right itself: a refusal, an emergency, a change of consent."""
+    return (
+        outcome == "forbidden" or actor.mode != "normal" or (trace.type == "Consent" and trace.interaction in ACTIONS)
+    )
+
+
+def _identifies(name: str) -> bool:
+    hops = {hop.lower() for hop in _HOPS.split(name)}
+    return not _IDENTITY.isdisjoint(hops) or any(hop.startswith("address") for hop in hops)

@@ -1,0 +1,132 @@
+"""Whose record a resource is in, and what else of this server it points to (https://hl7.org/fhir/R4/compartmentdefinition-patient.html).
+
+A resource is in the record of exactly one Patient: the one it is about. Only where it leaves that element out do its
+other ties to a Patient count (a questionnaire's author), so that what a mother measured on her child, named by an
+identifier that is not resolved, does not land in the mother's record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from fhir_server.consent.keys import link_of
+from fhir_server.errors import Invalid, Issue
+from fhir_server.fhir.definitions import Definitions
+
+# What a resource is about, before every other parameter that places it in a compartment.
+_ABOUT: Final = ("patient", "subject", "beneficiary", "individual")
+# Types that R4 leaves out of the compartment although they can name their patient.
+_BESIDE: Final[Mapping[str, str]] = {
+    "Device": "patient",
+    "Task": "for",
+    "Contract": "subject",
+    "GuidanceResponse": "subject",
+}
+_PATIENT_ONLY: Final = ".where(resolve() is Patient)"
+
+
+def patient_of(definitions: Definitions, resource: Mapping[str, Any], *, base: str = "") -> str | None:
+    """The id of the one Patient that the resource says it belongs to, None when it names none.
+
+    `base`: the FHIR base url of this server. Raises Invalid, naming the place, when it names two.
+    """
+    type_ = str(resource.get("resourceType"))
+    if type_ == "Bundle":
+        return _only(_of_entries(definitions, resource, base), "Bundle.entry")
+    for paths in _paths(definitions, type_):
+        named = [each for path in paths for each in values_at(resource, path)]
+        if named:
+            return _only({id_ for each in named if (id_ := _patient(each, base))}, f"{type_}.{paths[0]}")
+    return None
+
+
+def patient_place(definitions: Definitions, type_: str) -> str:
+    """Where a resource of that type says whose it is, as a FHIRPath."""
+    for paths in _paths(definitions, type_):
+        return f"{type_}.{paths[0]}"
+    return type_
+
+
+def links_of(resource: Mapping[str, Any], *, base: str = "") -> frozenset[str]:
+    """Every resource of this server that it points to by a literal reference or an attachment's url, as "Type/id"."""
+    return frozenset(_links(resource, base))
+
+
+def codings_in(resource: object) -> Iterator[tuple[str, str]]:
+    """Every coding anywhere in a resource, as (system, code)."""
+    if isinstance(resource, Mapping):
+        system, code = resource.get("system"), resource.get("code")
+        if isinstance(system, str) and isinstance(code, str):
+            yield system, code
+        for value in resource.values():
+            if isinstance(value, (dict, list)):
+                yield from codings_in(value)
+    elif isinstance(resource, list):
+        for value in resource:
+            yield from codings_in(value)
+
+
+def values_at(value: Any, path: str) -> Iterator[Any]:
+    """The values at the end of a path of plain element names, lists taken apart."""
+    head, _, rest = path.partition(".")
+    found = value.get(head) if isinstance(value, Mapping) else None
+    for each in found if isinstance(found, list) else () if found is None else (found,):
+        if rest:
+            yield from values_at(each, rest)
+        else:
+            yield each
+
+
+def _paths(definitions: Definitions, type_: str) -> list[tuple[str, ...]]:
+    """The elements that place the type in the compartment, those that say what it is about apart and first."""
+    if type_ in _BESIDE:
+        return [(_BESIDE[type_],)]
+    codes = definitions.compartment("Patient").get(type_, ())
+    about = tuple(code for code in _ABOUT if code in codes)
+    groups = [
+        tuple(dict.fromkeys(path for code in part for path in _elements(definitions, type_, code)))
+        for part in (about, tuple(code for code in codes if code not in about))
+    ]
+    return [paths for paths in groups if paths]
+
+
+def _elements(definitions: Definitions, type_: str, code: str) -> Iterator[str]:
+    parameter = definitions.search_parameters(type_).get(code)
+    for part in parameter.expression.split("|") if parameter else ():
+        path = part.strip().removesuffix(_PATIENT_ONLY)
+        if path.startswith(f"{type_}.") and path.replace(".", "").isalpha():
+            yield path.removeprefix(f"{type_}.")
+
+
+def _patient(reference: Any, base: str) -> str | None:
+    link = link_of(reference.get("reference"), base) if isinstance(reference, Mapping) else None
+    type_, _, id_ = (link or "").partition("/")
+    return id_ if type_ == "Patient" else None
+
+
+def _of_entries(definitions: Definitions, bundle: Mapping[str, Any], base: str) -> set[str]:
+    """The patients of a Bundle's entries; a Patient inside, which has an id of its own world, is not asked."""
+    resources = [entry.get("resource") for entry in bundle.get("entry", ()) if isinstance(entry, Mapping)]
+    others = [each for each in resources if isinstance(each, Mapping) and each.get("resourceType") != "Patient"]
+    return {found for each in others if (found := patient_of(definitions, each, base=base))}
+
+
+def _only(found: set[str], place: str) -> str | None:
+    if len(found) > 1:
+        raise Invalid(issues=[Issue("business-rule", "A resource belongs to the record of one patient.", place)])
+    return next(iter(found), None)
+
+
+def _links(value: object, base: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            if isinstance(each, (dict, list)):
+                yield from _links(each, base)
+            elif name == "reference" or (name == "url" and "Binary/" in str(each)):
+                link = link_of(each, base)
+                if link:
+                    yield link
+    elif isinstance(value, list):
+        for each in value:
+            yield from _links(each, base)

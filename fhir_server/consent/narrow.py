@@ -1,0 +1,123 @@
+"""From a request to the caller's predicate: which record is it about, what is its policy, what may be seen of it.
+
+The only place where the routing question of a store is asked before anything is known to be visible; what it answers
+decides which policy is read, and never reaches the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Final
+
+from fhir_server.auth.actor import Actor
+from fhir_server.consent.kinds import kind_of
+from fhir_server.consent.matrix import Matrix
+from fhir_server.consent.policy import PolicyCache, RecordPolicy
+from fhir_server.consent.rules import Rules
+from fhir_server.search.plan import Plan
+from fhir_server.search.predicate import FALSE, Eq, Predicate, UriIs, conj, disj
+from fhir_server.settings import Settings
+from fhir_server.storage.interface import Snapshot
+
+_BOUND: Final = ("patient", "rep", "app")
+_NAMING: Final = ("ps", "ncp")
+_DOCUMENTS: Final = 50
+
+
+class Narrow:
+    """Makes the predicates of one server."""
+
+    def __init__(
+        self, matrix: Matrix, settings: Settings, clock: Callable[[], int], policies: PolicyCache | None = None
+    ) -> None:
+        """`clock`: microseconds since 1970 UTC."""
+        self.rules = Rules(matrix, settings.own_by_structure, settings.mt_block_effective)
+        self._base = settings.fhir_base
+        self._clock = clock
+        self._policies = policies or PolicyCache()
+
+    async def for_instance(
+        self, snapshot: Snapshot, actor: Actor, type: str, id: str, *, letter: str = "r"
+    ) -> Predicate:
+        """What the caller may see of resources of that type in the record that holds this one."""
+        records = await self._records(snapshot, actor, type, id)
+        return await self._predicate(snapshot, actor, records, letter, (type,))
+
+    async def for_search(
+        self,
+        snapshot: Snapshot,
+        actor: Actor,
+        patients: Collection[str] | None,
+        *,
+        letter: str = "s",
+        only: Collection[str] | None = None,
+    ) -> Predicate:
+        """What the caller may see of the records that a search is about; `patients` None: it names none.
+
+        Who is bound to records sees only those; a professional who names none sees only what is nobody's. `only`: the
+        types that the answer can hold, included ones too, where that is known.
+        """
+        if actor.role in _BOUND:
+            records = [each for each in actor.patients if patients is None or each in patients]
+        else:
+            records = list(patients or ()) if actor.role in _NAMING else []
+        return await self._predicate(snapshot, actor, records, letter, only)
+
+    def for_deposit(self, actor: Actor) -> Predicate:
+        """Which Patients a depositor may find by their identifier, gate or not: feeding a record is not reading it.
+
+        The one who asks says no more than that the record is there, and only when its policy is not closed.
+        """
+        return conj(Eq("kind", "record"), Eq("rtype", "Patient")) if actor.role in ("ps", "admin", "open") else FALSE
+
+    def own(self, actor: Actor) -> Predicate:
+        """What the caller may correct although they may not read it."""
+        return self.rules.own(actor)
+
+    def must_name_patient(self, actor: Actor, types: Iterable[str]) -> bool:
+        """Whether a search of these types has to say whose record it is about.
+
+        Looking a Patient up by identity is the way to learn that, and is answered by `for_deposit`.
+        """
+        asked = set(types) - {"Patient"}
+        return actor.role in _NAMING and any(kind_of(each) == "record" for each in asked)
+
+    async def policy(self, snapshot: Snapshot, patient: str) -> RecordPolicy:
+        """The policy of a record as of that snapshot; a closed one for an unknown patient."""
+        return await self._policies.policy(snapshot, patient, base=self._base)
+
+    async def record_of(self, snapshot: Snapshot, type: str, id: str) -> str | None:
+        """Whose record a resource is in; of content, whose document it is the content of. None for what is nobody's."""
+        if type != "Binary":
+            return await snapshot.compartment(type, id)
+        records = set(await self._pointing(snapshot, id))
+        return records.pop() if len(records) == 1 else None
+
+    async def patients_through(self, snapshot: Snapshot, links: Iterable[str]) -> frozenset[str]:
+        """Whose records the resources "Type/id" are in: where a resource belongs that names no patient itself."""
+        found = [await snapshot.compartment(*link.split("/", 1)) for link in sorted(links)]
+        return frozenset(each for each in found if each)
+
+    async def _predicate(
+        self, snapshot: Snapshot, actor: Actor, records: Iterable[str], letter: str, only: Collection[str] | None
+    ) -> Predicate:
+        policies = {each: await self.policy(snapshot, each) for each in dict.fromkeys(records)}
+        return self.rules.predicate(actor, policies, self._clock(), letter=letter, only=only)
+
+    async def _records(self, snapshot: Snapshot, actor: Actor, type: str, id: str) -> list[str]:
+        if actor.role in _BOUND:
+            return list(actor.patients)
+        if actor.role not in _NAMING:
+            return []
+        if type == "Binary":
+            return await self._pointing(snapshot, id)
+        record = await snapshot.compartment(type, id)
+        return [record] if record else []
+
+    async def _pointing(self, snapshot: Snapshot, id: str) -> list[str]:
+        """The records of the documents whose content that Binary is."""
+        urls = (f"Binary/{id}", f"{self._base}/Binary/{id}")
+        where = disj(*(UriIs("location", "exact", url) for url in urls))
+        plan = Plan(types=("DocumentReference",), where=where, limit=_DOCUMENTS)
+        found = await snapshot.search(plan, visible=conj(Eq("kind", "record"), Eq("rtype", "DocumentReference")))
+        return [each.facts.patient for each in found if each.facts.patient]

@@ -1,0 +1,282 @@
+"""The access decision as one predicate over security facts (spec access §3.5).
+
+`Rules.predicate` is the whole of who sees what. It takes no request and reads no store: the same caller, policies and
+time give the same predicate, and every row that leaves the server has satisfied it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from fhir_server.auth.actor import ROLES, Actor
+from fhir_server.auth.scopes import scope_predicate
+from fhir_server.consent.categories import tables
+from fhir_server.consent.directives import Directive
+from fhir_server.consent.keys import own_keys, person_keys
+from fhir_server.consent.kinds import types
+from fhir_server.consent.labels import MASKS
+from fhir_server.consent.matrix import Matrix
+from fhir_server.consent.policy import RecordPolicy
+from fhir_server.consent.shapes import Label
+from fhir_server.search.facts import INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX
+from fhir_server.search.predicate import (
+    FALSE,
+    TRUE,
+    AllRefs,
+    AnyRef,
+    Bit,
+    Eq,
+    Has,
+    Predicate,
+    Rng,
+    conj,
+    disj,
+    has_any,
+    negate,
+    one_of,
+)
+
+HOUR: Final = 3_600_000_000
+MODES: Final = ("bris_de_glace", "centre_15")
+PUBLIC: Final = Eq("kind", "public")
+_DENIES: Final = ("D03", "D07", "D08")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the decision depends on besides caller, record and time.
+
+    `own_by_structure`: the depositing structure counts as author; `mt_block_effective`: a deny that names the médecin
+    traitant holds for them; `cross_border`: document types that an EU gateway may be given.
+    """
+
+    matrix: Matrix
+    own_by_structure: bool = True
+    mt_block_effective: bool = True
+    cross_border: frozenset[str] = field(default_factory=lambda: tables().cross_border)
+
+    def predicate(
+        self,
+        actor: Actor,
+        policies: Mapping[str, RecordPolicy],
+        now: int,
+        *,
+        letter: str = "r",
+        only: Collection[str] | None = None,
+    ) -> Predicate:
+        """What the caller may see of the records whose policies are given, and of what is nobody's.
+
+        `letter`: the right that is used (r, s, u, d), which the scopes are asked for. `only`: the types asked about,
+        when that is known; rows of others are then out, and the predicate shorter. Nothing for an unknown role.
+        """
+        if actor.role == "open":
+            return TRUE
+        if actor.role not in ROLES:
+            return FALSE
+        seen = disj(*(self._record(actor, policy, now) for policy in policies.values()))
+        if only is None or not types().linked.isdisjoint(only):
+            seen = _with_carriers(actor, seen, policies, now)
+        asked = TRUE if only is None else one_of("rtype", only)
+        return conj(asked, scope_predicate(actor, letter), disj(PUBLIC, seen))
+
+    def own(self, actor: Actor) -> Predicate:
+        """The deposits that the caller may correct even where they may not read (spec access §3.5): the author
+        person's, not the structure's."""
+        if actor.role not in ("ps", "admin"):
+            return FALSE
+        confidential = one_of("rtype", types().confidential)
+        authored = has_any("authors", person_keys(actor))
+        return conj(scope_predicate(actor, "ud"), Eq("kind", "record"), authored, negate(confidential))
+
+    def _record(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+        """The rows of one record that the caller may see for what they are; carriers still want what they carry."""
+        mine = conj(Eq("kind", "record"), Eq("patient", policy.patient))
+        if not policy.exists or not policy.open:
+            return FALSE
+        if actor.role in ("patient", "rep"):
+            # What closed the record is all that is left of it, for those who can take it back.
+            left = _mendable(policy) if policy.closing or not policy.readable else TRUE
+            return conj(mine, self._holder(actor, policy, now), left)
+        if policy.closing or not policy.readable:
+            return FALSE
+        other = {"ps": self._professional, "app": self._application, "ncp": self._gateway}.get(actor.role)
+        if other is None:
+            return FALSE
+        return conj(mine, negate(one_of("rtype", types().confidential)), other(actor, policy, now))
+
+    def _holder(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+        """The patient, or a live representative; an application as the one who let it in."""
+        role = actor.authoriser if actor.role == "app" else actor.role
+        reference = actor.authoriser_key if actor.role == "app" else actor.reference
+        if policy.patient not in actor.patients:
+            return FALSE
+        seen = negate(conj(Bit(INVISIBLE_PATIENT), negate(Rng("release_at", None, now + 1))))
+        if role == "patient" and reference == f"Patient/{policy.patient}":
+            return seen
+        if role == "rep" and policy.represents(reference, now):
+            return conj(seen, negate(Bit(INVISIBLE_REPRESENTANTS_LEGAUX)))
+        return FALSE
+
+    def _professional(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+        mt = is_treating(actor, policy, now)
+        own = has_any("authors", own_keys(actor, by_structure=self.own_by_structure))
+        participant = conj(one_of("rtype", types().participants), has_any("participants", actor.keys))
+        granted = disj(*(_selected(each) for each in policy.live(now, "D05") if each.actor in actor.keys))
+        gate = TRUE if mt or gated(actor, policy, now) else granted
+        kept = TRUE if mt else disj(negate(_masked(policy, now)), own)
+        return conj(
+            disj(self._matrix(actor), own, participant),
+            disj(gate, own, participant),
+            negate(self._denied(actor, policy, now, mt=mt)),
+            kept,
+        )
+
+    def _application(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+        return conj(
+            self._holder(actor, policy, now),
+            shared_with(actor, policy, now),
+            negate(Eq("rtype", "Communication")),
+            negate(self._denied(actor, policy, now)),
+            negate(_masked(policy, now)),
+        )
+
+    def _gateway(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+        country = f"country:{actor.country}"
+        opened = any(each.actor == country for each in policy.live(now, "D10"))
+        if not opened or actor.purpose != "TREAT" or actor.mode != "normal":
+            return FALSE
+        return conj(
+            disj(one_of("type_code", self.cross_border), Eq("rtype", "Patient")),
+            negate(self._denied(actor, policy, now)),
+            negate(_masked(policy, now)),
+            negate(Bit(INVISIBLE_PATIENT)),
+        )
+
+    def _matrix(self, actor: Actor) -> Predicate:
+        """Who the patient is and who cares for them is no kind of document; what has participants is theirs alone."""
+        kinds = disj(one_of("rtype", types().identity), self.matrix.predicate(actor.profession))
+        return conj(kinds, negate(one_of("rtype", types().participants)))
+
+    def _denied(self, actor: Actor, policy: RecordPolicy, now: int, *, mt: bool = False) -> Predicate:
+        mode = emergency(actor, policy, now)
+        return disj(
+            *(
+                _denies(each, policy)
+                for each in policy.live(now, *_DENIES)
+                if not _is_mask(each) and self._applies(each, actor, mode, mt)
+            )
+        )
+
+    def _applies(self, directive: Directive, actor: Actor, mode: str, mt: bool) -> bool:
+        # Centre 15 asks nobody for an authorisation, so neither for a block; before the médecin traitant's own rule, or
+        # naming a regulator médecin traitant would take something from them (I4).
+        if mode == "centre_15" and directive.id == "D03":
+            return False
+        if mt:
+            return self.mt_block_effective and directive.actor in person_keys(actor)
+        return directive.actor is None or directive.actor in _keys(actor)
+
+
+def is_treating(actor: Actor, policy: RecordPolicy, now: int) -> bool:
+    """Whether the caller is the médecin traitant of the record: named on the Patient, or by a live D06."""
+    if actor.role != "ps":
+        return False
+    named = any(each.actor in person_keys(actor) for each in policy.live(now, "D06"))
+    return named or not policy.practitioners.isdisjoint(actor.keys)
+
+
+def gated(actor: Actor, policy: RecordPolicy, now: int) -> bool:
+    """Whether a professional who is not médecin traitant has the record opened to them: by a care team that the patient
+    has consented to, or by an emergency."""
+    consented = {each.team for each in policy.live(now, "D04")}
+    in_team = any(team.link in consented and team.holds(actor.keys, now) for team in policy.teams)
+    return in_team or bool(emergency(actor, policy, now))
+
+
+def emergency(actor: Actor, policy: RecordPolicy, now: int) -> str:
+    """The emergency mode that has effect on this record, "" for none: one a professional declared, for this patient if
+    for any in particular, and that the patient does not oppose."""
+    if actor.role != "ps" or actor.mode not in MODES or (actor.patients and policy.patient not in actor.patients):
+        return ""
+    opposed = any(each.purpose == actor.mode for each in policy.live(now, "D02"))
+    return "" if opposed else actor.mode
+
+
+def shared_with(actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+    """What the patient shares with an application by its live D09, hidden or not."""
+    return disj(*(_selected(each) for each in policy.live(now, "D09") if each.actor in person_keys(actor)))
+
+
+def _with_carriers(actor: Actor, plain: Predicate, policies: Mapping[str, RecordPolicy], now: int) -> Predicate:
+    """`plain`, with content seen through its documents and carriers seen when all that they carry is.
+
+    Carriers carry carriers (a Provenance of a Composition); two deep is followed, what lies deeper stays hidden.
+    """
+    carrier = one_of("rtype", types().carriers)
+    rows = conj(negate(carrier), plain)
+    if rows == FALSE:
+        return _unlinked(actor, now)
+    content = disj(
+        conj(Eq("rtype", "Binary"), AnyRef(conj(Eq("rtype", "DocumentReference"), rows))), _unlinked(actor, now)
+    )
+    # A carrier names its own patient: that the Patient itself is not for this caller hides nothing more.
+    themselves = conj(Eq("rtype", "Patient"), one_of("patient", policies))
+    carried = disj(rows, content, themselves)
+    shallow = conj(carrier, plain, AllRefs(carried))
+    return disj(rows, content, conj(carrier, plain, AllRefs(disj(carried, shallow))))
+
+
+def _unlinked(actor: Actor, now: int) -> Predicate:
+    """Content that no document points to yet: for its depositor, for an hour (DOC-11)."""
+    fresh = Rng("deposited_at", now - HOUR + 1, None)
+    return conj(Eq("rtype", "Binary"), has_any("authors", person_keys(actor)), fresh, negate(AnyRef(TRUE)))
+
+
+def _mendable(policy: RecordPolicy) -> Predicate:
+    return conj(Eq("rtype", "Consent"), one_of("id", policy.closing) if policy.closing else TRUE)
+
+
+def _masked(policy: RecordPolicy, now: int) -> Predicate:
+    """Masked to professionals at large: by its label, or by a live D07 without actor on its lineage."""
+    lineages = (policy.lineage(each) for each in policy.live(now, "D07") if _is_mask(each))
+    return disj(Bit(MASKS), one_of("lineage", lineages))
+
+
+def _is_mask(directive: Directive) -> bool:
+    return directive.id == "D07" and directive.actor is None
+
+
+def _denies(directive: Directive, policy: RecordPolicy) -> Predicate:
+    """The rows that a deny selects."""
+    if directive.id == "D03":
+        return TRUE
+    if directive.id == "D07":
+        return Eq("lineage", policy.lineage(directive))
+    return conj(_labelled(directive.label), _in_period(directive))
+
+
+def _selected(directive: Directive) -> Predicate:
+    """The rows that a permit selects."""
+    excepted = FALSE if directive.except_label is None else _labelled(directive.except_label)
+    return conj(_labelled(directive.label), negate(excepted))
+
+
+def _labelled(label: Label | None) -> Predicate:
+    if label is None:
+        return TRUE
+    return Has(label.column, label.value) if label.column == "labels" else Eq(label.column, label.value)
+
+
+def _in_period(directive: Directive) -> Predicate:
+    """Data whose time is in the period; for a deny, data without a time is."""
+    low, high = directive.data_period
+    if low is None and high is None:
+        return TRUE
+    return disj(Rng("data_time", low, high), negate(Rng("data_time", None, None)))
+
+
+def _keys(actor: Actor) -> frozenset[str]:
+    """Every key that a directive may name this caller by."""
+    return actor.keys | ({f"country:{actor.country}"} if actor.country else frozenset())

@@ -1,0 +1,1 @@
+"""A synthetic French family, their professionals and their software, to see the server at work."""

@@ -1,0 +1,86 @@
+"""read and search of AuditEvent: the access log, for the holder of a record and their representatives (access §6)."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlencode
+
+import orjson
+
+from fhir_server.consent.audit_search import Reader, as_seen, search_audits
+from fhir_server.context import Answer, Context, Request
+from fhir_server.errors import Malformed, NotFound
+from fhir_server.fhir.bundle import Entry, Link, bundle
+from fhir_server.interactions.search import CURSOR, binding
+
+_PASSED_OVER: Final = ("_format", "_pretty", CURSOR, "patient")
+_DEFINED: Final = "http://hl7.org/fhir/SearchParameter/AuditEvent-"
+SEARCH_PARAMETERS: Final = [
+    {"name": name, "definition": _DEFINED + name, "type": kind}
+    for name, kind in {
+        "patient": "reference",
+        "date": "date",
+        "action": "token",
+        "outcome": "token",
+        "type": "token",
+        "subtype": "token",
+        "agent": "reference",
+        "entity": "reference",
+    }.items()
+]
+
+
+async def read(ctx: Context, request: Request) -> Answer:
+    """One line of the log."""
+    ctx.allow("AuditEvent", "r")
+    async with ctx.store.snapshot() as snapshot:
+        visible = await ctx.services.narrow.for_instance(snapshot, ctx.actor, *request.path)
+        found = await snapshot.audit(request.path[1], visible=visible)
+        patient = found.row.patient if found else None
+        ctx.trace.patient = patient
+        reader = Reader(ctx.actor, patient or "", visible, ctx.now(), ctx.base)
+        event = await as_seen(snapshot, reader, found) if found else None
+    if event is None:
+        raise NotFound
+    await ctx.record()
+    return Answer(200, orjson.dumps(event))
+
+
+async def search(ctx: Context, request: Request) -> Answer:
+    """The log of one patient, newest first, in pages; empty for whoever it is not for."""
+    ctx.allow("AuditEvent", "s")
+    patient = _patient(ctx, request)
+    pairs = [pair for pair in request.query if pair[0] not in _PASSED_OVER]
+    query = urlencode([("patient", f"Patient/{patient}"), *sorted(pairs)])
+    ctx.trace.patient, ctx.trace.query = patient, query
+    async with ctx.store.snapshot() as snapshot:
+        visible = await ctx.services.narrow.for_search(snapshot, ctx.actor, (patient,), only=("AuditEvent",))
+        reader = Reader(ctx.actor, patient, visible, ctx.now(), ctx.base)
+        page = await search_audits(snapshot, reader, pairs, before=_before(ctx, request, query))
+    await ctx.record()
+    links = [Link("self", f"{ctx.base}/AuditEvent?{query}")]
+    if page.before is not None:
+        cursor = ctx.services.cursors.seal((0, page.before), query=query, binding=binding(ctx))
+        links.append(Link("next", f"{ctx.base}/AuditEvent?{query}&{CURSOR}={cursor}"))
+    entries = [Entry(f"{ctx.base}/AuditEvent/{each['id']}", orjson.dumps(each), "match") for each in page.events]
+    return Answer(200, bundle("searchset", entries, links=links))
+
+
+def _patient(ctx: Context, request: Request) -> str:
+    """Whose log is asked for; one's own when the token is bound to one record."""
+    named = {
+        value.removeprefix(f"{ctx.base}/").removeprefix("Patient/")
+        for name, value in request.query
+        if name == "patient"
+    }
+    found = named or set(ctx.actor.patients)
+    if len(found) != 1:
+        raise Malformed("The access log is that of one patient.", expression="patient")
+    return found.pop()
+
+
+def _before(ctx: Context, request: Request, query: str) -> int | None:
+    cursors = [value for name, value in request.query if name == CURSOR]
+    if not cursors:
+        return None
+    return ctx.services.cursors.open(cursors[-1], query=query, binding=binding(ctx))[1]

@@ -1,0 +1,94 @@
+"""Criteria in place of an id: If-None-Exist, and references such as `Patient?identifier=…`.
+
+A search inside an interaction is the caller's own search: it sees what a GET by the same caller would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from fhir_server.context import Context
+from fhir_server.errors import Issue, Malformed, PreconditionFailed
+from fhir_server.fhir.references import parse_reference
+from fhir_server.fhir.splice import with_links
+from fhir_server.interactions.search import narrowed, read_query
+from fhir_server.search.extract import extract
+from fhir_server.search.facts import Facts
+from fhir_server.search.match import Row, holds
+from fhir_server.storage.interface import Snapshot, Version
+
+
+async def found_by(
+    ctx: Context, snapshot: Snapshot, type_: str, criteria: Sequence[tuple[str, str]], place: str
+) -> list[Version]:
+    """At most two of the resources that match; raises Malformed when the criteria narrow nothing."""
+    query = read_query(ctx, type_, list(criteria), strict=True)
+    if not query.used:
+        raise Malformed("Search criteria are expected.", expression=place)
+    visible = await narrowed(ctx, snapshot, type_, query)
+    return await snapshot.search(replace(query.plan, limit=2, after=None), visible=visible)
+
+
+async def resolved(
+    ctx: Context, snapshot: Snapshot, body: bytes, resource: dict[str, Any]
+) -> tuple[bytes, dict[str, Any]]:
+    """The resource with every conditional reference replaced by the one resource it finds.
+
+    Raises PreconditionFailed (constant text: what is hidden is not there) when one finds none or several.
+    """
+    wanted = conditional_references(body)
+    if not wanted:
+        return body, resource
+    targets = {}
+    for uri in wanted:
+        found = await target_of(ctx, snapshot, uri)
+        if len(found) != 1:
+            raise unresolved()
+        targets[uri] = found.pop()
+    body = with_links(body, lambda key, uri: targets.get(uri) if key == "reference" else None)
+    return body, orjson.loads(body)
+
+
+def conditional_references(body: bytes) -> list[str]:
+    """The `Type?criteria` references of a resource, each once, in order."""
+    found: dict[str, None] = {}
+
+    def note(key: str, uri: str) -> None:
+        if key == "reference" and parse_reference(uri).kind == "conditional":
+            found[uri] = None
+
+    with_links(body, note)
+    return list(found)
+
+
+async def target_of(ctx: Context, snapshot: Snapshot, uri: str) -> set[str]:
+    """What a conditional reference finds among the stored, as "Type/id"; two stand for several."""
+    type_, _, criteria = uri.partition("?")
+    pairs = parse_qsl(criteria, keep_blank_values=True)
+    return {f"{type_}/{each.id}" for each in await found_by(ctx, snapshot, type_, pairs, "reference")}
+
+
+def matches(ctx: Context, uri: str, written: Mapping[str, dict[str, Any]]) -> set[str]:
+    """What it finds among resources that are about to be written, "Type/id" to resource."""
+    type_, _, criteria = uri.partition("?")
+    where = read_query(ctx, type_, parse_qsl(criteria, keep_blank_values=True), strict=True).plan.where
+    return {
+        link
+        for link, resource in written.items()
+        if resource["resourceType"] == type_ and holds(where, _row(ctx, type_, link, resource))
+    }
+
+
+def _row(ctx: Context, type_: str, link: str, resource: dict[str, Any]) -> Row:
+    entries = extract(ctx.services.registry, type_, resource, ctx.base)
+    return Row(Facts(rtype=type_, id=link.partition("/")[2], kind="record"), entries, ctx.now())
+
+
+def unresolved() -> PreconditionFailed:
+    """The one answer for no match, several matches and matches that are not for this caller."""
+    return PreconditionFailed(issues=[Issue("not-found", "A conditional reference does not resolve to one resource.")])

@@ -1,0 +1,70 @@
+"""create: POST [type], plain or conditional (https://hl7.org/fhir/R4/http.html#create)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fhir_server.context import Answer, Context, Request
+from fhir_server.errors import Malformed, PreconditionFailed
+from fhir_server.fhir.json import parse
+from fhir_server.interactions.binary import FHIR_JSON
+from fhir_server.interactions.binary import resource as binary_resource
+from fhir_server.interactions.conditional import found_by, resolved
+from fhir_server.interactions.draft import commit, draft, new_id, retried
+from fhir_server.storage.interface import Version
+
+
+async def create(ctx: Context, request: Request) -> Answer:
+    """201 with the resource as stored; 200 with the existing one when If-None-Exist finds it."""
+    type_ = request.path[0]
+    ctx.allow(type_, "c")
+    body, resource = read_body(ctx, request, type_)
+
+    async def attempt() -> tuple[int, Version]:
+        async with ctx.store.snapshot() as snapshot:
+            if request.if_none_exist:
+                existing = await _existing(ctx, snapshot, type_, request.if_none_exist)
+                if existing:
+                    return 200, existing
+            linked, whole = await resolved(ctx, snapshot, body, resource)
+            made = await draft(ctx, snapshot, interaction="create", body=linked, resource=whole, id=new_id())
+        return 201, await commit(ctx, made)
+
+    status, version = await retried(attempt)
+    if status == 200:
+        await ctx.record()
+    return await written(ctx, request, status, version)
+
+
+def read_body(ctx: Context, request: Request, type_: str) -> tuple[bytes, dict[str, Any]]:
+    """The valid resource of a request body, as bytes and parsed."""
+    body = request.body
+    if type_ == "Binary" and not request.content_type.startswith(FHIR_JSON):
+        body = binary_resource(request.content_type, body)
+    if not body:
+        raise Malformed("A resource is expected in the body.")
+    return body, ctx.checked(parse(body, max_depth=ctx.settings.max_depth), type_)
+
+
+async def written(ctx: Context, request: Request, status: int, version: Version) -> Answer:
+    """The answer to a write: with the resource only if the caller may see it (access §3.5, L11)."""
+    location = f"{version.type}/{version.id}/_history/{version.version}"
+    if request.prefer == "minimal" or not await _sees(ctx, version):
+        return Answer(status, version=version, location=location)
+    return Answer(status, version.body, version=version, location=location)
+
+
+async def _existing(ctx: Context, snapshot: Any, type_: str, criteria: str) -> Version | None:
+    found = await found_by(ctx, snapshot, type_, parse_qsl(criteria, keep_blank_values=True), "If-None-Exist")
+    if len(found) > 1:
+        raise PreconditionFailed("The criteria match several resources.", expression="If-None-Exist")
+    return found[0] if found else None
+
+
+async def _sees(ctx: Context, version: Version) -> bool:
+    if ctx.services.open:
+        return True
+    async with ctx.store.snapshot() as snapshot:
+        visible = await ctx.visible(snapshot, version.type, version.id)
+        return await snapshot.read(version.type, version.id, visible=visible) is not None

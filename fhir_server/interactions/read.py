@@ -1,0 +1,63 @@
+"""read and vread: GET [type]/[id] and GET [type]/[id]/_history/[vid] (https://hl7.org/fhir/R4/http.html#read)."""
+
+from __future__ import annotations
+
+from email.utils import parsedate_to_datetime
+
+from fhir_server.context import Answer, Context, Request
+from fhir_server.errors import Gone, NotFound
+from fhir_server.interactions.binary import content
+from fhir_server.storage.interface import Version
+
+
+async def read(ctx: Context, request: Request) -> Answer:
+    """The current version; 404 when absent or not for this caller, 410 when deleted and once visible to them."""
+    type_, id_ = request.path
+    found = await _find(ctx, type_, id_, None)
+    await ctx.record()
+    if _unchanged(request, found):
+        return Answer(304, version=found)
+    return content(request, Answer(200, found.body, version=found))
+
+
+async def vread(ctx: Context, request: Request) -> Answer:
+    """One version, judged by today's policy and by the facts it was written with."""
+    type_, id_, _, number = request.path
+    if not number.isdecimal() or len(number) > 18:
+        raise NotFound
+    found = await _find(ctx, type_, id_, int(number))
+    await ctx.record()
+    return content(request, Answer(200, found.body, version=found))
+
+
+async def _find(ctx: Context, type_: str, id_: str, version: int | None) -> Version:
+    ctx.allow(type_, "r")
+    async with ctx.store.snapshot() as snapshot:
+        visible = await ctx.visible(snapshot, type_, id_)
+        found = await snapshot.read(type_, id_, visible=visible, version=version)
+    if found is None:
+        raise NotFound
+    ctx.trace.version = found.version
+    if found.deleted:
+        raise Gone
+    return found
+
+
+def _unchanged(request: Request, found: Version) -> bool:
+    """Conditional read: If-None-Match wins over If-Modified-Since (RFC 9110 §13.2.2)."""
+    if request.if_none_match:
+        return request.if_none_match == "*" or str(found.version) in _versions(request.if_none_match)
+    since = _seconds(request.if_modified_since)
+    return since is not None and found.time // 1_000_000 <= since
+
+
+def _seconds(header: str) -> int | None:
+    """An HTTP date in seconds since 1970; None for what is none, which is passed over as RFC 9110 §13.1.3 says."""
+    try:
+        return int(parsedate_to_datetime(header).timestamp()) if header else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _versions(header: str) -> set[str]:
+    return {tag.strip().removeprefix("W/").strip('"') for tag in header.split(",")}

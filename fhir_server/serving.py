@@ -1,0 +1,29 @@
+"""Run the application on uvicorn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import uvicorn
+
+from fhir_server.settings import Settings
+
+
+def config(app: Any, settings: Settings) -> uvicorn.Config:
+    """How it is served: no access log (urls hold identities; the audit is the log), no banner."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=10,
+    )
+
+
+def run(app: Any, settings: Settings) -> None:
+    """Serve until interrupted."""
+    uvicorn.Server(config(app, settings)).run()

@@ -1,0 +1,89 @@
+"""One SQLite file: how it is opened, made, brought to the present schema, or refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from fhir_server.storage.sqlite.audit import GENESIS
+
+APPLICATION_ID: Final = 0x46484952
+"""`FHIR` in ASCII: what `file` and `PRAGMA application_id` say of a store."""
+
+_PAGE_BYTES: Final = 4096
+_MAPPED_BYTES: Final = 256 << 20
+_WAL_PAGES: Final = 4000
+_WAL_KEPT_BYTES: Final = 64 << 20
+
+
+class NotOurs(ValueError):
+    """The file is a database, but not a store of this server."""
+
+
+class TooNew(ValueError):
+    """The store was written by a newer version of this server."""
+
+
+def connect(path: str, *, writes: bool, busy: float, cache_kib: int) -> sqlite3.Connection:
+    """A connection in WAL mode whose commits survive a crash of the machine. `busy`: seconds to wait for a lock."""
+    # The connection goes from the thread that opens the store to the writer's; never used by two at once.
+    connection = sqlite3.connect(
+        path, timeout=busy, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+    pragmas = (
+        f"page_size = {_PAGE_BYTES}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "temp_store = MEMORY",
+        f"cache_size = -{cache_kib}",
+        f"mmap_size = {_MAPPED_BYTES}",
+        f"wal_autocheckpoint = {_WAL_PAGES}",
+        f"journal_size_limit = {_WAL_KEPT_BYTES}",
+        f"query_only = {'OFF' if writes else 'ON'}",
+    )
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}").close()
+    return connection
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Bring the file to the present schema, all steps or none. Raises NotOurs or TooNew, changing nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        reached = _schema_of(connection)
+        for step in STEPS[reached:]:
+            step(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _schema_of(connection: sqlite3.Connection) -> int:
+    """The schema the file has, 0 for an empty file."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != APPLICATION_ID and (application or schema or tables):
+        raise NotOurs("this database was made by another program; give the store a file of its own")
+    if schema > len(STEPS):
+        raise TooNew(
+            f"this store has schema {schema}, this server knows schemas up to {len(STEPS)}: install the newer version"
+        )
+    return int(schema)
+
+
+def _first(connection: sqlite3.Connection) -> None:
+    """Schema 1: everything."""
+    script = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    for statement in script.split(";\n"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO head VALUES (1, 0, 0, 0, 0, 0, 0, ?)", (GENESIS,))
+
+
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+"""Step n brings schema n to n + 1. A published step is never changed."""

@@ -1,0 +1,86 @@
+"""Reading connections: lent to one snapshot at a time, kept for the next with their prepared statements."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Final
+
+from fhir_server.errors import Unavailable
+from fhir_server.storage.sqlite.names import Known
+from fhir_server.storage.sqlite.read import Reader, SqliteSnapshot
+
+_MOST_IDLE: Final = 8
+
+
+class Pool:
+    """Makes readers as they are needed, with `connect`."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._known = Known()
+        self._idle: list[Reader] = []
+        self._closed = False
+
+    def take(self) -> Reader:
+        """A reader for its taker alone. Raises Unavailable when the store is closed."""
+        if self._closed:
+            raise Unavailable
+        return self._idle.pop() if self._idle else Reader(self._connect(), self._known)
+
+    def give_back(self, reader: Reader) -> None:
+        """Take a reader back; one with a transaction that cannot be ended is thrown away."""
+        if self._closed or len(self._idle) >= _MOST_IDLE or reader.connection.in_transaction:
+            reader.connection.close()
+        else:
+            self._idle.append(reader)
+
+    def close(self) -> None:
+        """Close what is idle now, and every other reader when it comes back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().connection.close()
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """A reader for single statements outside any snapshot."""
+        reader = self.take()
+        try:
+            yield reader
+        except sqlite3.Error as error:
+            raise Unavailable from error
+        finally:
+            self.give_back(reader)
+
+
+class SnapshotContext:
+    """One read transaction, for the length of an `async with` block."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> SqliteSnapshot:
+        self._reader = self._pool.take()
+        self._snapshot = SqliteSnapshot(self._reader)
+        try:
+            self._reader.cursor.execute("BEGIN")
+        except sqlite3.Error as error:
+            self._end()
+            raise Unavailable from error
+        return self._snapshot
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+        if isinstance(error, sqlite3.Error):
+            raise Unavailable from error
+
+    def _end(self) -> None:
+        self._snapshot.end()
+        if self._reader.connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._reader.cursor.execute("COMMIT")
+        self._pool.give_back(self._reader)

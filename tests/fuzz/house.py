@@ -1,0 +1,119 @@
+"""The demonstration's people in a store of their own, behind a real server in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from fhir_server.app import services
+from fhir_server.demo.build import Cast, build, credentials, documents
+from fhir_server.settings import Settings
+from tests.fuzz.case import Case
+from tests.fuzz.state import State, read_state
+from tests.fuzz.targets import Targets
+from tests.fuzz.wire import Closed, Connection
+from tests.live import free_port
+
+_COMMAND: Final = str(Path(sys.executable).with_name("fhir-server"))
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """`tokens`: by actor; `people`: the cast, key to reference; `log`: standard error of the server; `before`: the
+    state before it was started."""
+
+    port: int
+    store: Path
+    log: Path
+    tokens: dict[str, str]
+    people: dict[str, str]
+    before: State
+
+    def token(self, case: Case) -> str:
+        """The token that travels with a case."""
+        return self.tokens.get(case.actor, "")
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """A server on this store for the length of the block."""
+        more = {"FHIR_SERVER_STORE": f"sqlite:{self.store}", "FHIR_SERVER_PORT": str(self.port)}
+        with self.log.open("ab") as errors:
+            process = subprocess.Popen([_COMMAND, "serve"], env={**os.environ, **more}, stdout=errors, stderr=errors)
+        try:
+            _wait(process, self.port)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def targets(self) -> Targets:
+        """What to aim at; the server must be running."""
+        return Targets(
+            people=self.people,
+            stored=tuple(sorted({key for key, _ in self.before.versions})),
+            cursors=asyncio.run(self._cursors()),
+            documents=tuple(body for _, body in documents()),
+            actors=("", *self.tokens),
+        )
+
+    def audit_is_intact(self) -> bool:
+        """Whether `audit verify` finds the chain of the access log whole."""
+        environment = {**os.environ, "FHIR_SERVER_STORE": f"sqlite:{self.store}"}
+        return subprocess.run([_COMMAND, "audit", "verify"], env=environment, capture_output=True).returncode == 0
+
+    def logged(self, request_id: str) -> str:
+        """What the server wrote about a request."""
+        lines = self.log.read_text("utf-8", "replace").splitlines()
+        return "\n".join(line for line in lines if request_id and request_id in line)
+
+    async def _cursors(self) -> tuple[str, ...]:
+        """Real links to a second page, of two people."""
+        connection = Connection(self.port)
+        found = []
+        for actor in ("patient", "medecin_traitant"):
+            case = Case(0, "page", actor, target=f"/fhir/DocumentReference?patient={self.people['patient']}&_count=1")
+            response = await connection.send(case.wire(self.tokens[actor]))
+            links = orjson.loads(response.body).get("link", ())
+            found += [each["url"].partition("/fhir/")[2] for each in links if each["relation"] == "next"]
+        connection.close()
+        return tuple(found)
+
+
+def furnish(folder: Path) -> House:
+    """Play the demonstration's cast and note what is stored."""
+    store, port = folder / "record.db", free_port()
+    cast, tokens = asyncio.run(_people(Settings(store=f"sqlite:{store}", port=port)))
+    return House(port, store, folder / "server.log", tokens, cast.references, read_state(store))
+
+
+async def _people(settings: Settings) -> tuple[Cast, dict[str, str]]:
+    async with services(settings) as parts:
+        cast = await build(parts)
+        given = await credentials(parts, cast)
+    return cast, {name: each["token"] for name, each in given.items()}
+
+
+def _wait(process: subprocess.Popen[bytes], port: int) -> None:
+    begun = time.monotonic()
+    while process.poll() is None and time.monotonic() - begun < 60:
+        try:
+            asyncio.run(Connection(port).send(Case(0, "start", "", target="/health/live").wire("")))
+        except Closed:
+            time.sleep(0.02)
+            continue
+        return
+    raise RuntimeError("the server did not start")

@@ -1,0 +1,94 @@
+"""What a response must be like, whatever was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import orjson
+
+from tests.fuzz.case import Case
+from tests.fuzz.state import Key
+from tests.fuzz.wire import Response
+
+# Deliberate: what is not built, and what cannot answer now.
+_ALLOWED_5XX: Final = (501, 503)
+_SEVERITIES: Final = ("fatal", "error", "warning", "information")
+_LEAKS: Final = (b"Traceback", b'File "', b"sqlite", b"site-packages")
+
+
+def faults(case: Case, response: Response, token: str) -> Iterator[str]:
+    """Everything that is wrong with a response."""
+    if case.raw:
+        if not 400 <= response.status < 500:
+            yield f"answered {response.status} to what is no HTTP"
+        return
+    if response.status >= 500 and response.status not in _ALLOWED_5XX:
+        yield f"answered {response.status}"
+    if response.status >= 400:
+        yield from _outcome_faults(case, response)
+    if token and token.encode() in response.body:
+        yield "the token is in the answer"
+    if any(leak in response.body for leak in _LEAKS) and response.status >= 400:
+        yield "the answer speaks of the server's inside"
+    if response.headers.get("cache-control") != "no-store":
+        yield "the answer may be cached"
+
+
+def _outcome_faults(case: Case, response: Response) -> Iterator[str]:
+    if not response.headers.get("content-type", "").startswith("application/fhir+json"):
+        yield f"{response.status} with content type {response.headers.get('content-type')!r}"
+    if case.method == "HEAD":
+        return
+    try:
+        outcome = orjson.loads(response.body)
+        issues = outcome["issue"]
+        good = outcome["resourceType"] == "OperationOutcome" and issues and all(_is_issue(each) for each in issues)
+    except (ValueError, KeyError, TypeError):
+        good = False
+    if not good:
+        yield f"{response.status} without an OperationOutcome"
+
+
+def _is_issue(issue: Any) -> bool:
+    return issue["severity"] in _SEVERITIES and bool(issue["code"])
+
+
+def written(case: Case, response: Response) -> set[Key]:
+    """The versions that an answer says were written."""
+    if response.status >= 300 or case.method in ("GET", "HEAD"):
+        return set()
+    if case.method == "DELETE":
+        return {(case.target.partition("?")[0].removeprefix("/fhir/"), _number(response.headers["etag"]))}
+    location = response.headers.get("location", "")
+    if "/_history/" in location and (response.status == 201 or case.method == "PUT"):
+        return {_key(location)}
+    if response.body and orjson.loads(response.body).get("type") in ("transaction-response", "batch-response"):
+        return {key for entry in orjson.loads(response.body).get("entry", ()) for key in _entry_keys(entry)}
+    return set()
+
+
+def imported(case: Case, response: Response) -> str:
+    """The document that an answer says was imported, "" for none."""
+    if response.status != 201 or "$import-document" not in case.target:
+        return ""
+    return "/".join(response.headers["location"].split("/")[-2:])
+
+
+def _entry_keys(entry: dict[str, Any]) -> Iterator[Key]:
+    answer = entry["response"]
+    if answer["status"].startswith("201"):
+        yield _key(answer["location"])
+    elif answer["status"].startswith("204") and "etag" in answer:
+        yield "/".join(entry["fullUrl"].split("/")[-2:]), _number(answer["etag"])
+    elif "location" in answer and _number(answer["etag"]) > 1:
+        yield _key(answer["location"])
+
+
+def _key(location: str) -> Key:
+    *_, type_, id_, _, number = location.split("/")
+    return f"{type_}/{id_}", int(number)
+
+
+def _number(etag: str) -> int:
+    return int(etag.removeprefix("W/").strip('"'))

@@ -1,0 +1,79 @@
+"""Paging tokens open for the search and the caller they were made for, and for nothing else."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from string import ascii_letters, digits
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_server.errors import Malformed
+from fhir_server.search.cursor import Cursors
+
+CURSORS = Cursors(bytes(range(32)))
+AFTER = ("a1b2", 42)
+TOKEN = CURSORS.seal(AFTER, query="q", binding="b")
+ALPHABET = ascii_letters + digits + "-_"
+
+AFTERS = st.tuples(st.integers(-(2**62), 2**62) | st.text(max_size=64), st.integers(0, 2**62))
+
+
+@given(AFTERS, st.text(), st.text())
+def test_what_was_sealed_is_opened(after: tuple[int | str, int], query: str, binding: str) -> None:
+    """By the same server, for the same search and caller, in characters that a URL can hold."""
+    token = CURSORS.seal(after, query=query, binding=binding)
+    assert CURSORS.open(token, query=query, binding=binding) == after
+    assert set(token) <= set(ALPHABET)
+
+
+def refused(cursors: Cursors, token: str, query: str = "q", binding: str = "b") -> None:
+    with pytest.raises(Malformed) as raised:
+        cursors.open(token, query=query, binding=binding)
+    assert raised.value.issues[0].expression == "_cursor"
+
+
+def test_another_search_another_caller_and_another_key_are_refused() -> None:
+    """With the same error as a forged token."""
+    refused(CURSORS, TOKEN, query="Q")
+    refused(CURSORS, TOKEN, binding="B")
+    refused(Cursors(bytes(32)), TOKEN)
+
+
+def test_characters_cannot_move_between_search_caller_and_position() -> None:
+    """("qb", "") is not ("q", "b")."""
+    for query, binding in (("qb", ""), ("", "qb")):
+        refused(CURSORS, TOKEN, query=query, binding=binding)
+
+
+def test_every_changed_missing_or_added_character_is_refused() -> None:
+    """At every place, the spare bits of the last one included."""
+    for place, right in enumerate(TOKEN):
+        for wrong in ALPHABET:
+            if wrong != right:
+                refused(CURSORS, TOKEN[:place] + wrong + TOKEN[place + 1 :])
+        refused(CURSORS, TOKEN[:place] + TOKEN[place + 1 :])
+        refused(CURSORS, TOKEN[:place])
+        refused(CURSORS, TOKEN[:place] + "=" + TOKEN[place:])
+    for more in (*ALPHABET, "=", " ", "\n", "é"):
+        refused(CURSORS, TOKEN + more)
+
+
+def test_a_position_of_ones_own_is_refused() -> None:
+    """Unsealed, or under the seal of another position."""
+    sealed = urlsafe_b64decode(TOKEN + "=" * (-len(TOKEN) % 4))
+    for forged in (b'["a1b2",43]', sealed[:32] + b'["a1b2",43]', sealed[:32], b""):
+        refused(CURSORS, urlsafe_b64encode(forged).rstrip(b"=").decode())
+
+
+@given(st.text())
+def test_any_text_is_refused_in_the_same_way(token: str) -> None:
+    """Never another error."""
+    refused(CURSORS, token)
+
+
+def test_a_short_key_is_refused() -> None:
+    """32 bytes at least."""
+    with pytest.raises(ValueError, match="32"):
+        Cursors(bytes(31))
