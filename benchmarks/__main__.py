@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from benchmarks import report
 from benchmarks.bench import MAIN, QUICK, Bench, Size
 from benchmarks.measure import wrk
+from fhir_server import __version__
 
 RESULTS: Final = Path(__file__).with_name("results.json")
 
@@ -32,6 +33,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the figures are kept")
     arguments = parser.parse_args()
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
     console.print(f"client: {wrk() or 'asyncio, in a process of its own (wrk is not installed)'}; loopback only")
     with (
         tempfile.TemporaryDirectory(prefix="fhir-server-benchmark-") as folder,
@@ -55,7 +58,7 @@ def _machine() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "sqlite": sqlite3.sqlite_version,
         "uvicorn": version("uvicorn"),
-        "fhir-server": version("fhir-server"),
+        "fhir-server": __version__,
     }
 
 

@@ -17,7 +17,7 @@ from rich.progress import Progress
 
 from benchmarks import workloads
 from benchmarks.measure import Run, measure
-from benchmarks.processes import Server, calibration, fhir_server
+from benchmarks.processes import Server, calibration, fhir_server, sync_time
 from benchmarks.records import Records
 from benchmarks.seed import Seeded, fill
 
@@ -60,6 +60,7 @@ class Bench:
         task = self.progress.add_task("fill the store", total=self.size.patients)
         seeded = asyncio.run(fill(guarded, records, self.size.patients, lambda: self.progress.advance(task)))
         _copy(guarded, opened)
+        self.single["write to disk ms"] = sync_time(self.folder)
         self._start_up(guarded)
         self._rates(seeded, records, random, guarded, opened)
         self._import(seeded, records, random)
@@ -83,7 +84,7 @@ class Bench:
             servers = {
                 "calibration": stack.enter_context(calibration()),
                 "guarded": stack.enter_context(fhir_server(guarded, log=self.folder / "guarded.log")),
-                "open": stack.enter_context(fhir_server(opened, log=self.folder / "open.log")),
+                "open": stack.enter_context(fhir_server(opened, open=True, log=self.folder / "open.log")),
             }
             for name in ("guarded", "open"):
                 _check(servers[name], hot[name])

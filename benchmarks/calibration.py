@@ -31,7 +31,7 @@ async def app(
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
-    parts = b""
+    parts: bytes = b""
     while True:
         message = await receive()
         parts += message.get("body", b"")

@@ -12,6 +12,7 @@ import sys
 import time
 from array import array
 from collections import Counter
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Final, cast
@@ -115,11 +116,9 @@ async def run(port: int, requests: list[bytes], connections: int, seconds: float
     loop = asyncio.get_running_loop()
     load = Load(requests, seconds, once=once)
     load.begin()
-    ends = []
-    for _ in range(connections):
-        finished: asyncio.Future[None] = loop.create_future()
-        ends.append(finished)
-        await loop.create_connection(lambda finished=finished: Connection(load, finished), "127.0.0.1", port)
+    ends: list[asyncio.Future[None]] = [loop.create_future() for _ in range(connections)]
+    for finished in ends:
+        await loop.create_connection(partial(Connection, load, finished), "127.0.0.1", port)
     await asyncio.wait(ends, timeout=seconds + 30)
     return load
 

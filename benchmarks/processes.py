@@ -12,8 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 from typing import Final
 
+# What the console script `fhir-server` runs.
+COMMAND: Final = (sys.executable, "-c", "from fhir_server.cli import main; main()")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_LIMIT: Final = 60.0
 
@@ -47,7 +50,7 @@ def calibration() -> Iterator[Server]:
 def fhir_server(store: Path, *, open: bool = False, log: Path | None = None, port: int = 0) -> Iterator[Server]:
     """`fhir-server serve` on that SQLite file. `log`: where its standard error goes."""
     port = port or free_port()
-    command = [str(Path(sys.executable).with_name("fhir-server")), "serve", *(["--open"] if open else [])]
+    command = [*COMMAND, "serve", *(["--open"] if open else [])]
     environment = {"FHIR_SERVER_STORE": f"sqlite:{store}", "FHIR_SERVER_PORT": str(port)}
     with _running(command, port, "/fhir/metadata", environment, log) as server:
         yield server
@@ -66,6 +69,19 @@ def busy() -> float:
     fields = Path("/proc/stat").read_text("ascii").split("\n", 1)[0].split()[1:]
     user, nice, system, _, _, irq, softirq, steal = (int(each) for each in fields[:8])
     return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
+def sync_time(folder: Path) -> float:
+    """Milliseconds to append 4 KB to a file there and have them on the disk: the median of 50."""
+    times = []
+    with (folder / "sync").open("wb") as file:
+        for _ in range(50):
+            begun = time.perf_counter()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - begun)
+    return 1000 * median(times)
 
 
 @contextmanager

@@ -55,8 +55,8 @@ _MEDICATIONS: Final = (
     ("N02BE01", "Paracétamol"),
     ("R03AC02", "Salbutamol"),
 )
-# Kinds of a bundle's entries, as often as a general practice writes them.
-_MIX: Final = (("observation", 12), ("condition", 2), ("immunization", 2), ("medication_request", 3), ("document", 1))
+# Of a bundle's entries: observations, conditions, immunizations, prescriptions, documents.
+_SHARES: Final = (12, 2, 2, 3, 1)
 
 
 def organization(number: int = 1) -> Resource:
@@ -121,9 +121,9 @@ class Records:
         }
 
     def observation(self, patient: str, performer: str, code: int | None = None) -> Resource:
-        """One laboratory result of 1.2 to 1.7 KB. `code`: which analysis, any when None."""
-        pick = self._random.choice
-        loinc, title, unit, low, high, decimals = pick(_ANALYSES) if code is None else _ANALYSES[code]
+        """One laboratory result of 1.2 to 1.7 KB. `code`: which analysis; any but the first when None."""
+        code = self._random.randrange(1, len(_ANALYSES)) if code is None else code
+        loinc, title, unit, low, high, decimals = _ANALYSES[code]
         value = round(self._random.uniform(low * 0.7, high * 1.4), decimals)
         abnormal = "N" if low <= value <= high else "H" if value > high else "L"
         time = self._instant()
@@ -221,11 +221,11 @@ class Records:
     def bundle(self, patient: str, performer: str, entries: int = 150) -> Resource:
         """A transaction of `entries` creates in one record: an Encounter, and what points to it by urn:uuid."""
         encounter = self._urn()
-        kinds, weights = zip(*_MIX, strict=True)
+        kinds = (self.observation, self.condition, self.immunization, self.medication_request, self.document)
         sent = [_created(encounter, self._encounter(patient))]
-        for kind in self._random.choices(kinds, weights, k=entries - 1):
-            resource: Resource = getattr(self, kind)(patient, performer)
-            if kind != "document":
+        for kind in self._random.choices(kinds, _SHARES, k=entries - 1):
+            resource = kind(patient, performer)
+            if kind != self.document:
                 resource["encounter"] = {"reference": encounter}
             sent.append(_created(self._urn(), resource))
         return {"resourceType": "Bundle", "type": "transaction", "entry": sent}

@@ -17,6 +17,7 @@ from fhir_server.context import Answer, Context, Request, Services, Trace
 from fhir_server.interactions.router import answer
 from fhir_server.settings import Settings
 
+# The first analysis: no other record of the run holds it, so a search for it finds what was put here.
 SEARCHED: Final = "4548-4"
 HITS: Final = 20
 _OTHERS: Final = 60

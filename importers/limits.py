@@ -15,9 +15,9 @@ MB: Final = 1024 * 1024
 class Limits:
     """The caps on one document.
 
-    `xml_bytes` as received; `depth` of nesting, the root being 1; `elements` in all; `attributes` of one element,
-    namespace declarations among them; `all_attributes` of the document, which together with `elements` bounds the
-    memory of a parse to about 200 MB; `attachment_bytes` of one decoded attachment; `seconds` spent on the document.
+    `xml_bytes` as received; `depth` of nesting, the root being 1; `elements` in all; `attributes` of one element;
+    `all_attributes` of the document, which together with `elements` bounds the memory of a parse to about 200 MB;
+    `attachment_bytes` of one decoded attachment; `seconds` spent on the document.
     """
 
     xml_bytes: int = 20 * MB

@@ -16,6 +16,7 @@ from fhir_server.context import Context
 from fhir_server.errors import Issue, Malformed, PreconditionFailed
 from fhir_server.fhir.references import parse_reference
 from fhir_server.fhir.splice import with_links
+from fhir_server.interactions.patient_lookup import open_record
 from fhir_server.interactions.search import narrowed, read_query
 from fhir_server.search.extract import extract
 from fhir_server.search.facts import Facts
@@ -70,6 +71,11 @@ async def target_of(ctx: Context, snapshot: Snapshot, uri: str) -> set[str]:
     """What a conditional reference finds among the stored, as "Type/id"; two stand for several."""
     type_, _, criteria = uri.partition("?")
     pairs = parse_qsl(criteria, keep_blank_values=True)
+    if type_ == "Patient" and ctx.actor.role == "ps" and [name for name, _ in pairs] == ["identifier"]:
+        # Whose record a deposit is for: feeding is not reading, so it needs no right to see the Patient (PAT-12).
+        where = read_query(ctx, type_, pairs, strict=True).plan.where
+        patient = await open_record(ctx, snapshot, where)
+        return {f"Patient/{patient.id}"} if patient else set()
     return {f"{type_}/{each.id}" for each in await found_by(ctx, snapshot, type_, pairs, "reference")}
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlencode
 
+import orjson
+
 from fhir_server.context import Answer, Context, Request
 from fhir_server.errors import Malformed
 from fhir_server.fhir.bundle import Entry, Link, bundle
 from fhir_server.fhir.outcome import operation_outcome_bytes
+from fhir_server.interactions.patient_lookup import looked_up, looks_up
 from fhir_server.search.parse import parse
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import Predicate
@@ -27,11 +30,22 @@ async def search(ctx: Context, request: Request) -> Answer:
     plan = replace(query.plan, after=_after(ctx, query, cursor)) if cursor else query.plan
     ctx.trace.query = urlencode(query.used)
     async with ctx.store.snapshot() as snapshot:
+        if looks_up(ctx, type_, query):
+            return await _lookup(ctx, snapshot, query)
         visible = await narrowed(ctx, snapshot, type_, query)
         page = await _page(snapshot, plan, visible)
         total = await _total(snapshot, query, page, visible, first=not cursor)
     await ctx.record()
     return Answer(200, _bundle(ctx, type_, query, page, total, cursor))
+
+
+async def _lookup(ctx: Context, snapshot: Snapshot, query: Query) -> Answer:
+    """A professional's search for a patient: one or none, and its total says so."""
+    found = await looked_up(ctx, snapshot, query)
+    entries = [Entry(f"{ctx.base}/Patient/{orjson.loads(each)['id']}", each, "match") for each in found]
+    links = [Link("self", _url(ctx, "Patient", query, ""))]
+    await ctx.record()
+    return Answer(200, bundle("searchset", entries, links=links, total=len(entries)))
 
 
 def read_query(ctx: Context, type_: str, pairs: list[tuple[str, str]], *, strict: bool) -> Query:

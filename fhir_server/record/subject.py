@@ -21,7 +21,9 @@ async def subject_of(ctx: Context, snapshot: Snapshot, identity: PatientIdentity
     sees every Patient, and nothing of it leaves but the match.
     """
     where = conj(TokenIs("identifier", ins.system, ins.value), Eq("rtype", "Patient"))
-    found = await snapshot.search(Plan(("Patient",), where, limit=2), visible=ctx.services.narrow.for_deposit(ctx.actor))
+    found = await snapshot.search(
+        Plan(("Patient",), where, limit=2), visible=ctx.services.narrow.for_deposit(ctx.actor)
+    )
     live = [each for each in found if orjson.loads(each.body).get("active") is not False]
     if len(live) != 1:
         raise rejection("902")

@@ -289,6 +289,8 @@ def _missing(name: str, parameter: Parameter, texts: list[str]) -> Predicate:
 
 def _by_type(parts: dict[str, Predicate]) -> Predicate:
     """What holds for each type, said once where it is the same for all."""
+    if len(parts) == 1:
+        return next(iter(parts.values()))
     types: dict[Predicate, list[str]] = {}
     for type_, predicate in parts.items():
         types.setdefault(predicate, []).append(type_)

@@ -25,6 +25,8 @@ _SPECIALTY: Final = "1.2.250.1.213.2.28"
 _PROFESSION_AND_SKILL: Final = "1.2.250.1.213.1.1.4.5"
 # `G15_10/SM26`: profession 10 of TRE_G15, then a skill; those of TRE_R38 begin with SM, SCD, SI or SP.
 _ROLE = re.compile(r"G15_([0-9]{2})(?:/(.+))?", re.ASCII).fullmatch
+# Between the words of a type name: PractitionerRole, practitioner-role.
+_WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ORDINAL_SPECIALTY = re.compile(r"(?:SM|SCD|SI|SP)[0-9]{2}", re.ASCII).fullmatch
 
 
@@ -36,7 +38,7 @@ class Actors:
         self.contained: list[dict[str, Any]] = []
         self.subject = subject
         self._patient, self._notes = patient, notes
-        self._ids: dict[str, str] = {}
+        self._known: list[tuple[dict[str, Any], Reference]] = []
 
     def source_patient(self) -> Reference | None:
         """The patient as the document describes him; None where it does not."""
@@ -149,14 +151,15 @@ class Actors:
         return present(found)
 
     def _add(self, resource: dict[str, Any]) -> Reference:
-        content = repr(resource)
-        if content not in self._ids:
-            kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", resource["resourceType"]).lower()
-            count = sum(each["resourceType"] == resource["resourceType"] for each in self.contained)
-            self._ids[content] = f"{kind}-{count + 1}"
-            rest = {name: value for name, value in resource.items() if name != "resourceType"}
-            self.contained.append({"resourceType": resource["resourceType"], "id": self._ids[content], **rest})
-        return {"reference": f"#{self._ids[content]}"}
+        for known, reference in self._known:
+            if known == resource:
+                return dict(reference)
+        name = resource["resourceType"]
+        rank = 1 + sum(each["resourceType"] == name for each in self.contained)
+        id = f"{_WORDS.sub('-', name).lower()}-{rank}"
+        self.contained.append({"resourceType": name, "id": id, **resource})
+        self._known.append((resource, {"reference": f"#{id}"}))
+        return {"reference": f"#{id}"}
 
 
 def _roles(element: etree._Element | None, notes: Notes) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -9,7 +9,8 @@ from lxml import etree
 V3 = "{urn:hl7-org:v3}"
 
 # Of XML only: a no-break space is part of a French text.
-_BLANKS = re.compile(r"[ \t\r\n]+")
+_BLANKS = re.compile(r"[ \t\r\n]+").sub
+_FOLDABLE = re.compile(r"[\t\r\n]|  ").search
 
 
 def child(parent: etree._Element | None, name: str) -> etree._Element | None:
@@ -36,9 +37,17 @@ def attribute(element: etree._Element | None, name: str) -> str | None:
 
 def text(element: etree._Element | None) -> str | None:
     """All text under the element with its white space folded; None where there is none."""
-    return None if element is None else folded("".join(str(each) for each in element.itertext()))
+    if element is None:
+        return None
+    return folded("".join(map(str, element.itertext())) if len(element) else element.text)
 
 
 def folded(value: str | None) -> str | None:
     """The value with each run of white space as one blank and none at its ends; None if nothing is left."""
-    return (_BLANKS.sub(" ", value).strip() or None) if value else None
+    if not value:
+        return None
+    trimmed = value.strip(" \t\r\n")
+    # R4 wants a character that is no white space, and a no-break space is one.
+    if not trimmed or trimmed.isspace():
+        return None
+    return _BLANKS(" ", trimmed) if _FOLDABLE(trimmed) else trimmed

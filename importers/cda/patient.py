@@ -87,7 +87,9 @@ def verify(identity: PatientIdentity, *, strict: bool = True, production: bool =
 def _coded(issues: Iterable[Issue], role: etree._Element | None) -> tuple[Issue, ...]:
     """The issues of an INS with the place of the identity, coded as a refusal where they are errors."""
     codes = {"error": "906", "warning": "doubtful-ins"}
-    return tuple(replace(issue(codes[each.severity], role, each.diagnostics), text=each.text) for each in issues)
+    return tuple(
+        replace(issue(codes[each.severity], role, each.diagnostics), code=each.code, text=each.text) for each in issues
+    )
 
 
 def compare(identity: PatientIdentity, patient: Mapping[str, Any]) -> list[str]:

@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--only", type=int, default=None, help="send this one case of the seed")
     arguments = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed
-    console = Console(soft_wrap=True)
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(f"seed {seed}")
     indexes = range(arguments.requests) if arguments.only is None else range(arguments.only, arguments.only + 1)
     with tempfile.TemporaryDirectory(prefix="fhir-server-fuzz-") as folder:
@@ -77,7 +77,10 @@ def _show(console: Console, campaign: Campaign) -> None:
 
 def _distinct(findings: list[Finding]) -> list[Finding]:
     """One of each kind and fault: the same fault is mostly found many times."""
-    return list({(each.case.kind, each.fault): each for each in reversed(findings)}.values())[:_SHOWN]
+    first: dict[tuple[str, str], Finding] = {}
+    for each in findings:
+        first.setdefault((each.case.kind, each.fault), each)
+    return list(first.values())[:_SHOWN]
 
 
 def _reports(house: House, findings: list[Finding]) -> list[str]:

@@ -17,14 +17,17 @@ import orjson
 
 from fhir_server.app import services
 from fhir_server.demo.build import Cast, build, credentials, documents
+from fhir_server.fhir.definitions import load_definitions
+from fhir_server.search.registry import SearchRegistry
 from fhir_server.settings import Settings
 from tests.fuzz.case import Case
 from tests.fuzz.state import State, read_state
-from tests.fuzz.targets import Targets
+from tests.fuzz.targets import SEARCHED, Targets
 from tests.fuzz.wire import Closed, Connection
 from tests.live import free_port
 
-_COMMAND: Final = str(Path(sys.executable).with_name("fhir-server"))
+# What the console script `fhir-server` runs.
+_COMMAND: Final = (sys.executable, "-c", "from fhir_server.cli import main; main()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class House:
         """A server on this store for the length of the block."""
         more = {"FHIR_SERVER_STORE": f"sqlite:{self.store}", "FHIR_SERVER_PORT": str(self.port)}
         with self.log.open("ab") as errors:
-            process = subprocess.Popen([_COMMAND, "serve"], env={**os.environ, **more}, stdout=errors, stderr=errors)
+            process = subprocess.Popen([*_COMMAND, "serve"], env={**os.environ, **more}, stdout=errors, stderr=errors)
         try:
             _wait(process, self.port)
             yield
@@ -68,12 +71,13 @@ class House:
             cursors=asyncio.run(self._cursors()),
             documents=tuple(body for _, body in documents()),
             actors=("", *self.tokens),
+            parameters=_parameters(),
         )
 
     def audit_is_intact(self) -> bool:
         """Whether `audit verify` finds the chain of the access log whole."""
         environment = {**os.environ, "FHIR_SERVER_STORE": f"sqlite:{self.store}"}
-        return subprocess.run([_COMMAND, "audit", "verify"], env=environment, capture_output=True).returncode == 0
+        return subprocess.run([*_COMMAND, "audit", "verify"], env=environment, capture_output=True).returncode == 0
 
     def logged(self, request_id: str) -> str:
         """What the server wrote about a request."""
@@ -98,6 +102,11 @@ def furnish(folder: Path) -> House:
     store, port = folder / "record.db", free_port()
     cast, tokens = asyncio.run(_people(Settings(store=f"sqlite:{store}", port=port)))
     return House(port, store, folder / "server.log", tokens, cast.references, read_state(store))
+
+
+def _parameters() -> dict[str, tuple[tuple[str, str], ...]]:
+    registry = SearchRegistry(load_definitions())
+    return {type_: tuple((each.code, each.type) for each in registry.searchable(type_)) for type_ in SEARCHED}
 
 
 async def _people(settings: Settings) -> tuple[Cast, dict[str, str]]:

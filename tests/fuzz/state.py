@@ -37,7 +37,8 @@ class State:
             yield f"version {key} appeared, and no answer spoke of it"
         for key in sorted(accepted - after.versions.keys()):
             yield f"version {key} was answered, and is not there"
-        touched = {name for name, _ in accepted}
+        # Rows about a resource with a new version say nothing more than the version does.
+        touched = {name for name, _ in accepted | (after.versions.keys() - self.versions.keys())}
         for place in sorted(self.projections.keys() | after.projections.keys()):
             if place[1] not in touched and self.projections.get(place) != after.projections.get(place):
                 yield f"rows of {place[0]} about {place[1] or 'nothing'} changed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, TypeAlias
 
@@ -10,6 +10,8 @@ from fhir_server.demo import family
 
 Resource: TypeAlias = dict[str, Any]
 
+# The types that are searched.
+SEARCHED: Final = ("Observation", "Patient", "DocumentReference", "Consent", "Binary", "AuditEvent", "Bundle", "List")
 # Texts in fixed places make the damage hit their neighbours, not them.
 _DAY: Final = "2026-01-10"
 _INSTANT: Final = "2026-01-10T09:00:00+01:00"
@@ -20,13 +22,15 @@ _LAB: Final = {"system": "http://terminology.hl7.org/CodeSystem/observation-cate
 @dataclass(frozen=True, slots=True)
 class Targets:
     """Of one house. `people`: keys of the cast to references; `stored`: every live "Type/id"; `cursors`: real
-    paging links, relative to the base; `documents`: CDA; `actors`: names, "" for nobody."""
+    paging links, relative to the base; `documents`: CDA; `actors`: names, "" for nobody;
+    `parameters`: (code, type) of what each of SEARCHED can be searched by."""
 
     people: dict[str, str]
     stored: tuple[str, ...]
     cursors: tuple[str, ...] = ()
     documents: tuple[bytes, ...] = ()
     actors: tuple[str, ...] = ("",)
+    parameters: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
     def of(self, type: str) -> list[str]:
         """The stored resources of one type."""

@@ -27,6 +27,8 @@ def faults(case: Case, response: Response, token: str) -> Iterator[str]:
         yield f"answered {response.status}"
     if response.status >= 400:
         yield from _outcome_faults(case, response)
+    if response.status == 200 and b'-response","' in response.body[:100]:
+        yield from _entry_faults(orjson.loads(response.body))
     if token and token.encode() in response.body:
         yield "the token is in the answer"
     if any(leak in response.body for leak in _LEAKS) and response.status >= 400:
@@ -48,6 +50,16 @@ def _outcome_faults(case: Case, response: Response) -> Iterator[str]:
         good = False
     if not good:
         yield f"{response.status} without an OperationOutcome"
+
+
+def _entry_faults(answer: dict[str, Any]) -> Iterator[str]:
+    """The entries of a batch are answers, and judged as such."""
+    for entry in answer.get("entry", ()):
+        status = int(entry["response"]["status"][:3])
+        if status >= 500 and status not in _ALLOWED_5XX:
+            yield f"answered {status} in an entry"
+        if status >= 400 and not entry["response"].get("outcome", {}).get("issue"):
+            yield f"{status} in an entry without an OperationOutcome"
 
 
 def _is_issue(issue: Any) -> bool:

@@ -53,7 +53,7 @@ def split(text: str, separator: str) -> list[str]:
 
 def unescape(text: str) -> str:
     r"""The text meant by `\\,` `\\|` `\\$` and `\\\\`; any other backslash stands for itself."""
-    return _ESCAPED.sub(r"\1", text)
+    return _ESCAPED.sub(r"\1", text) if "\\" in text else text
 
 
 def prefixed(text: str) -> tuple[str, str]:

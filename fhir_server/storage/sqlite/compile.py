@@ -39,7 +39,7 @@ from fhir_server.search.predicate import (
     Updated,
     UriIs,
 )
-from fhir_server.storage.sqlite.entries import EVERY, Clause, Entry, among, any_of, both, entry_of, merged
+from fhir_server.storage.sqlite.entries import EVERY, Clause, Entry, all_of, among, any_of, entry_of, merged
 from fhir_server.storage.sqlite.names import RECORD, Names
 from fhir_server.storage.sqlite.rows import MULTI
 from fhir_server.storage.sqlite.statements import marks, padded
@@ -176,7 +176,7 @@ class Compiler:
         return Clause(f"r.rid IN ({found.text})", found.args)
 
     def _probe(self, entry: Entry, pids: Sequence[int]) -> Clause:
-        of_row = both(both(self._home(entry), among("k.pid", pids)), entry.condition)
+        of_row = all_of(self._home(entry), among("k.pid", pids), entry.condition)
         text = f"EXISTS (SELECT 1 FROM {entry.table} AS k WHERE {of_row.text} AND k.rid = r.rid)"
         return Clause(text, of_row.args)
 
@@ -184,7 +184,7 @@ class Compiler:
         pids = self._names.parameters(self._types, entry.param)
         if not pids:
             return Clause("SELECT 0 WHERE 0")
-        found = both(both(self._compartments(entry, pids), among("k.pid", pids)), entry.condition)
+        found = all_of(self._compartments(entry, pids), among("k.pid", pids), entry.condition)
         return Clause(f"SELECT k.rid FROM {entry.table} AS k WHERE {found.text}", found.args)
 
     def _home(self, entry: Entry) -> Clause:

@@ -6,6 +6,7 @@ How values compare is the table in `search/match.py`; entries have low <= high, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from fhir_server.search.predicate import (
@@ -106,8 +107,12 @@ def among(column: str, values: Sequence[Any]) -> Clause:
     return Clause(f"{column} IN ({marks(len(many))})", tuple(many))
 
 
-def both(left: Clause, right: Clause) -> Clause:
-    return Clause(f"{left.text} AND {right.text}", left.args + right.args)
+def all_of(*clauses: Clause) -> Clause:
+    """The clauses, none of them an OR without parentheses, joined by AND."""
+    return Clause(
+        " AND ".join(clause.text for clause in clauses),
+        tuple(chain.from_iterable(clause.args for clause in clauses)),
+    )
 
 
 def _token(leaf: TokenIs, names: Names) -> Entry:
@@ -120,7 +125,7 @@ def _tokens(leaves: Sequence[TokenIs], names: Names) -> Entry:
     """Tokens of one parameter and system with any of several codes."""
     codes = among("k.code", [leaf.code for leaf in leaves])
     system = leaves[0].system
-    condition = codes if system is None else both(codes, _in_system(system, names))
+    condition = codes if system is None else all_of(codes, _in_system(system, names))
     return Entry(leaves[0].param, "token", condition, point=True)
 
 
@@ -164,9 +169,9 @@ def _number(leaf: NumberIs, names: Names) -> Entry:
 def _quantity(leaf: QuantityIs, names: Names) -> Entry:
     condition = _compared(_RANGES, leaf)
     if leaf.system is not None:
-        condition = both(condition, _in_system(leaf.system, names))
+        condition = all_of(condition, _in_system(leaf.system, names))
     if leaf.code is not None:
-        condition = both(condition, Clause("k.code = ?", (leaf.code,)))
+        condition = all_of(condition, Clause("k.code = ?", (leaf.code,)))
     return Entry(leaf.param, "quantity", condition)
 
 

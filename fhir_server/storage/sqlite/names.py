@@ -118,10 +118,6 @@ class Interner:
         self._scoped: dict[tuple[str, int], set[str]] = {}
         self._records: set[int] = set()
 
-    def forget(self) -> None:
-        """Trust nothing: the transaction was rolled back."""
-        self.__init__()  # type: ignore[misc]
-
     def admit(self, cursor: sqlite3.Cursor, head: Head, texts: set[str]) -> None:
         """See that each of `texts` has a symbol."""
         if len(self.symbols) > _KEPT:

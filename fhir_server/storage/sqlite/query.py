@@ -14,7 +14,7 @@ from typing import Final
 from fhir_server.search.plan import Plan, Sort
 from fhir_server.search.predicate import And, Eq, In, Predicate, conj
 from fhir_server.storage.sqlite.compile import Compiler
-from fhir_server.storage.sqlite.entries import Clause, among
+from fhir_server.storage.sqlite.entries import EVERY, Clause, all_of, among
 from fhir_server.storage.sqlite.names import UNKNOWN, Names
 
 _FEW_OF_PATIENT: Final = 100
@@ -64,27 +64,27 @@ class Query:
 
     def count(self) -> Clause:
         """SELECT how many rows there are."""
-        rows = self._rows(Clause("1"))
+        rows = self._rows(EVERY)
         return Clause(f"SELECT count(*) FROM {rows.text}", rows.args)
 
     def _rows(self, after: Clause) -> Clause:
         if not self._types or self._cids == []:
             return Clause("resource AS r WHERE 0")
         start = self._start()
-        parts = [start.condition, self._confined(), after, self._condition(start.rest), self._condition(self._visible)]
-        text = " AND ".join(part.text for part in parts)
-        args = tuple(arg for part in parts for arg in part.args)
-        return Clause(f"resource AS r {start.index} WHERE {text}", args)
+        found = all_of(
+            start.condition,
+            self._confined("r"),
+            Clause("r.deleted = 0"),
+            after,
+            self._compiler.condition(start.rest),
+            self._compiler.condition(self._visible),
+        )
+        return Clause(f"resource AS r {start.index} WHERE {found.text}", found.args)
 
-    def _condition(self, predicate: Predicate) -> Clause:
-        return self._compiler.condition(predicate)
-
-    def _confined(self) -> Clause:
-        """Live rows of the types and the patients of the plan."""
-        parts = [among("r.type", list(self._types.values())), Clause("r.deleted = 0")]
-        if self._cids is not None:
-            parts.append(among("r.cid", self._cids))
-        return Clause(" AND ".join(part.text for part in parts), tuple(arg for part in parts for arg in part.args))
+    def _confined(self, row: str) -> Clause:
+        """Rows of the types and the patients of the plan."""
+        types = among(f"{row}.type", list(self._types.values()))
+        return types if self._cids is None else all_of(types, among(f"{row}.cid", self._cids))
 
     def _start(self) -> _Start:
         parts = self._plan.where.of if isinstance(self._plan.where, And) else (self._plan.where,)
@@ -123,14 +123,21 @@ class Query:
         return int(size)
 
     def _scan(self) -> _Start:
-        """All rows of the patients, or of the types; each index has them in the order of creation."""
-        index = "by_type" if self._cids is None else "by_record"
-        return _Start(f"INDEXED BY {index}", Clause("1"), self._plan.where)
+        """All rows of the patients, or of the types, in the order wanted where an index has it."""
+        where = self._plan.where
+        if self._cids is None:
+            return _Start("INDEXED BY by_type", EVERY, where)
+        if self._plan.sort.key == "_lastUpdated":
+            return _Start("INDEXED BY by_record", EVERY, where)
+        # The index is in the order of time; its rids are gathered to go in theirs.
+        confined = self._confined("x")
+        rids = f"SELECT x.rid FROM resource AS x INDEXED BY by_record WHERE {confined.text}"
+        return _Start("NOT INDEXED", Clause(f"r.rid IN ({rids})", confined.args), where)
 
     def _after(self) -> Clause:
         """Rows behind the last of the page before."""
         if self._plan.after is None:
-            return Clause("1")
+            return EVERY
         value, position = self._plan.after
         beyond = "<" if self._plan.sort.descending else ">"
         if not self._plan.sort.key:

@@ -108,7 +108,8 @@ class Writer:
         try:
             return self._transact(jobs)
         except Exception as error:
-            self._interner.forget()
+            # What was given an integer in the transaction rolled back has none now.
+            self._interner = Interner()
             if len(jobs) > 1 and not isinstance(error, sqlite3.OperationalError):
                 return [outcome for job in jobs for outcome in self._outcomes([job])]
             # The kind of error only: its text may hold values.

@@ -65,5 +65,7 @@ def test_an_unknown_confidentiality_of_the_document_hides_it_too() -> None:
 
 def test_no_confidentiality_is_read_as_normal() -> None:
     """COD-10: N, which hides nothing; it is noted."""
+    null = [etree.fromstring(b'<confidentialityCode nullFlavor="NI"/>')]
+    assert security_labels(null, (), Notes()) == [{"coding": [{"system": CONFIDENTIALITY, "code": "N"}]}]
     assert labels() == ([(CONFIDENTIALITY, "N")], ["no-confidentiality"])
     assert labels(visibility=("MASQUE_PS",)) == ([(VISIBILITY, "MASQUE_PS")], [])

@@ -105,6 +105,7 @@ def test_a_wrong_key_is_refused_for_a_real_person_in_strict_mode_only() -> None:
     error = rejected(one, "906")
     (issue,) = error.issues
     assert "clé" in issue.text
+    assert issue.code == "value"
     assert issue.expression == "/ClinicalDocument/recordTarget/patientRole"
     assert "276059205062865" not in repr(error.issues)
     for lenient in (verify(one, strict=False), verify(identity(target(ins("276059205062865"))))):

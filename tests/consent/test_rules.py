@@ -1,0 +1,424 @@
+"""The access decision: the compiled predicate against a naive telling of the rules, and its invariants (access §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import consent_oracle
+import pytest
+from consent_worlds import (
+    CLOSING,
+    DENIES,
+    NOW,
+    PATIENTS,
+    PERMITS,
+    RPPS,
+    RULES,
+    World,
+    actors,
+    applications,
+    holders,
+    link,
+    policies,
+    professionals,
+    rows,
+    worlds,
+)
+from hypothesis import HealthCheck, Phase, assume, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+from fhir_server.auth.actor import Actor
+from fhir_server.consent import rules as engine
+from fhir_server.consent.directives import Directive
+from fhir_server.consent.periods import Span
+from fhir_server.consent.policy import Member, RecordPolicy, Team
+from fhir_server.consent.rules import Rules
+from fhir_server.search.entries import Entries
+from fhir_server.search.facts import Facts
+from fhir_server.search.match import Row, holds
+from fhir_server.search.predicate import FALSE, TRUE, disj, has_any, negate
+
+many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+DOCTOR = Actor("ps", "Practitioner/x", "X", "j", frozenset({RPPS[0], "org:990000001"}), profession="10")
+
+
+def _document(**facts: Any) -> Facts:
+    return replace(
+        Facts("DocumentReference", "1", "record", "p1", class_code="10", lineage="DocumentReference/1"), **facts
+    )
+
+
+def _directive(id: str, **parts: Any) -> Directive:
+    return Directive(id, True, "p1", "Patient/p1", **parts)
+
+
+def _sees(actor: Actor, row: Facts, *directives: Directive, now: int = NOW, **policy: Any) -> bool:
+    record = RecordPolicy("p1", 1, exists=True, directives=directives, **policy)
+    return holds(RULES.predicate(actor, {"p1": record}, now), Row(row, Entries(), NOW), World(actor, {}, (row,)).refs)
+
+
+@many
+@given(worlds())
+def test_the_predicate_shows_what_the_naive_rules_show(world: World) -> None:
+    """Row by row, for every kind of caller: the compiled predicate and the oracle agree."""
+    assert world.seen() == consent_oracle.seen(world)
+
+
+@many
+@given(worlds())
+def test_a_predicate_for_one_type_shows_the_rows_of_that_type_that_the_whole_one_shows(world: World) -> None:
+    """The short predicate of a single read decides as the long one, and nothing about other types."""
+    for rtype in {each.rtype for each in world.rows}:
+        short = RULES.predicate(world.actor, world.policies, NOW, only=(rtype,))
+        whole = RULES.predicate(world.actor, world.policies, NOW)
+        for each in world.rows:
+            row = Row(each, Entries(), NOW)
+            expected = each.rtype == rtype and holds(whole, row, world.refs)
+            assert holds(short, row, world.refs) == expected
+
+
+@many
+@given(worlds())
+def test_no_row_of_a_patient_whose_policy_was_not_asked_is_seen(world: World) -> None:
+    """I2: what is seen is nobody's, or in a record whose policy was loaded; without policies, no record at all."""
+    for each in world.rows:
+        if link(each) in world.seen() and each.patient:
+            assert each.patient in world.policies
+    assert not world.records(replace(world, policies={}).seen())
+
+
+@many
+@given(worlds(), st.one_of(DENIES, CLOSING))
+def test_a_new_deny_never_shows_more(world: World, deny: Directive) -> None:
+    """I3."""
+    assert world.having(replace(deny, active=True)).seen() <= world.seen()
+
+
+@many
+@given(worlds(), PERMITS)
+def test_a_new_permit_never_shows_less(world: World, permit: Directive) -> None:
+    """I4."""
+    assert world.having(permit).seen() >= world.seen()
+
+
+@many
+@given(worlds(), st.randoms())
+def test_the_order_of_directives_does_not_matter(world: World, random: Any) -> None:
+    """I5."""
+    directives = list(world.policies["p1"].directives)
+    random.shuffle(directives)
+    shuffled = replace(world.policies["p1"], directives=tuple(directives))
+    assert replace(world, policies={**world.policies, "p1": shuffled}).seen() == world.seen()
+
+
+@many
+@given(
+    worlds(), st.lists(st.sampled_from(["patient/*.rs", "user/Observation.r", "system/DocumentReference.s", "openid"]))
+)
+def test_scopes_only_take_away(world: World, scopes: list[str]) -> None:
+    """I6: whatever the scopes of the token, nothing is seen that was not seen without."""
+    assert replace(world, actor=replace(world.actor, scopes=tuple(scopes))).seen() <= world.seen()
+
+
+@many
+@given(worlds(holders))
+def test_a_representative_sees_no_more_than_the_patient(world: World) -> None:
+    """I10: rep ⊆ patient."""
+    representative = replace(world.actor, role="rep", reference="RelatedPerson/r1", patients=("p1",))
+    patient = replace(world.actor, role="patient", reference="Patient/p1", patients=("p1",))
+    theirs = replace(world, actor=representative)
+    assert theirs.records(theirs.seen()) <= replace(world, actor=patient).seen()
+
+
+@many
+@given(worlds(professionals))
+def test_a_team_member_sees_no_more_than_a_medecin_traitant(world: World) -> None:
+    """I10: team ⊆ mt, for the same profession and no deny that names the médecin traitant."""
+    me = next(key for key in world.actor.keys if key.startswith("rpps:"))
+    policy = world.policies["p1"]
+    assume(not any(each.actor == me for each in policy.directives))
+    member = replace(world, actor=replace(world.actor, mode="normal"), policies={"p1": _with_team(policy, me)})
+    treating = replace(policy, practitioners=frozenset({me}))
+    assert member.seen() <= replace(member, policies={"p1": treating}).seen()
+
+
+@many
+@given(worlds(professionals))
+def test_an_emergency_opens_no_more_than_a_care_team(world: World) -> None:
+    """I10: bris de glace ⊆ team."""
+    me = next(key for key in world.actor.keys if key.startswith("rpps:"))
+    world = replace(world, actor=replace(world.actor, mode="bris_de_glace"))
+    member = replace(
+        world,
+        actor=replace(world.actor, mode="normal"),
+        policies={patient: _with_team(policy, me) for patient, policy in world.policies.items()},
+    )
+    assert world.seen() <= member.seen()
+
+
+@many
+@given(worlds(professionals))
+def test_a_blocked_professional_sees_nothing_of_the_record_but_in_centre_15(world: World) -> None:
+    """I10, D03: not even own deposits; regulation does not ask for the authorisation."""
+    me = next(key for key in world.actor.keys if key.startswith("rpps:"))
+    blocked = world.having(_directive("D03", actor=me))
+    blocked = replace(blocked, policies={"p1": replace(blocked.policies["p1"], practitioners=frozenset())})
+    assume(not any(each.id == "D06" for each in blocked.policies["p1"].directives))
+    assume(world.actor.mode != "centre_15")
+    assert not blocked.records(blocked.seen())
+
+
+@given(worlds(professionals))
+@many
+def test_an_author_reads_back_own_deposits(world: World) -> None:
+    """I15: despite gate, matrix and mask, absent an applicable deny."""
+    me = next(key for key in world.actor.keys if key.startswith("rpps:"))
+    policy = replace(world.policies["p1"], exists=True, open=True, readable=True)
+    permits = tuple(each for each in policy.directives if each.id in ("D04", "D05", "D06", "D09", "D10"))
+    masks = (_directive("D07", instance="DocumentReference/d1"),)
+    world = replace(world, policies={"p1": replace(policy, directives=permits + masks)}, dead=frozenset())
+    own = [each for each in world.rows if me in each.authors and each.patient == "p1" and not each.links]
+    assert {link(each) for each in own if each.rtype != "Consent"} <= world.seen()
+
+
+@many
+@given(worlds(), st.sampled_from(["", "PS", "root", "anonymous", "patient "]))
+def test_an_unknown_role_sees_nothing(world: World, role: str) -> None:
+    """I16: not even the directory."""
+    assert not replace(world, actor=replace(world.actor, role=role)).seen()
+
+
+@many
+@given(worlds(professionals), st.sampled_from(["", "emergency", "BTG", "Centre_15"]))
+def test_an_unknown_mode_opens_nothing(world: World, mode: str) -> None:
+    """I16: it is as good as no emergency at all."""
+    normal = replace(world, actor=replace(world.actor, mode="normal"))
+    assert replace(world, actor=replace(world.actor, mode=mode)).seen() == normal.seen()
+
+
+@many
+@given(st.one_of(applications, holders), rows(), policies())
+def test_who_has_no_patient_in_the_token_sees_no_record(actor: Actor, row: Facts, policy: RecordPolicy) -> None:
+    """A token of a patient, representative or application that is bound to nobody opens no record."""
+    world = World(replace(actor, patients=()), {"p1": policy}, (row,))
+    assert not world.records(world.seen())
+
+
+@many
+@given(actors.filter(lambda each: each.role in ("lgc", "admin")), rows(), policies())
+def test_software_alone_and_administrators_see_no_record(actor: Actor, row: Facts, policy: RecordPolicy) -> None:
+    """access §3.3: nothing, whatever keys they hold."""
+    world = World(actor, {"p1": policy}, (row,))
+    assert not world.records(world.seen())
+
+
+def _with_team(policy: RecordPolicy, key: str) -> RecordPolicy:
+    team = Team("CareTeam/t9", Span(), (Member(frozenset({key}), Span()),))
+    consent = _directive("D04", team="CareTeam/t9")
+    return replace(policy, teams=(*policy.teams, team), directives=(*policy.directives, consent))
+
+
+# What it looks like, one sentence each.
+
+
+@pytest.mark.parametrize(
+    ("directives", "policy", "expected"),
+    [
+        ((), {}, False),
+        ((_directive("D05", actor=RPPS[0], period=Span(0, None)),), {}, True),
+        ((_directive("D06", actor=RPPS[0]),), {}, True),
+        ((), {"practitioners": frozenset({RPPS[0]})}, True),
+        ((_directive("D04", team="CareTeam/t1"),), {}, False),
+        ((), {"teams": (Team("CareTeam/t1", Span(), (Member(frozenset({RPPS[0]}), Span()),)),)}, False),
+    ],
+    ids=["nothing", "grant", "mt by directive", "mt on the patient", "consent without team", "team without consent"],
+)
+def test_what_opens_a_record_to_a_professional(
+    directives: tuple[Directive, ...], policy: dict[str, Any], expected: bool
+) -> None:
+    """A relation to the patient, or a grant of theirs; a care team counts only when the patient has consented to it."""
+    assert _sees(DOCTOR, _document(), *directives, **policy) == expected
+
+
+def test_a_right_is_gone_at_the_end_of_its_period() -> None:
+    """I13: the last microsecond holds, the next does not."""
+    grant = _directive("D05", actor=RPPS[0], period=Span(0, NOW))
+    assert _sees(DOCTOR, _document(), grant, now=NOW - 1)
+    assert not _sees(DOCTOR, _document(), grant, now=NOW)
+
+
+def test_hiding_from_the_patient_ends_a_month_after_the_deposit() -> None:
+    """REC-T3: at the instant of release, not before; and never without an instant of release."""
+    patient = Actor("patient", "Patient/p1", "P", "j", patients=("p1",))
+    hidden = _document(vis=2, release_at=NOW)
+    assert not _sees(patient, hidden, now=NOW - 1)
+    assert _sees(patient, hidden, now=NOW)
+    assert not _sees(patient, _document(vis=2, release_at=None))
+
+
+def test_the_patient_who_closed_a_record_sees_only_what_closed_it() -> None:
+    """D01: to everyone else the patient is unknown; the holder can take it back."""
+    patient = Actor("patient", "Patient/p1", "P", "j", patients=("p1",))
+    closing = _directive("D01", consent="c1")
+    for row, expected in ((_document(), False), (Facts("Patient", "p1", "record", "p1"), False)):
+        assert _sees(patient, row, closing) is expected
+    assert _sees(patient, Facts("Consent", "c1", "record", "p1"), closing)
+    assert not _sees(patient, Facts("Consent", "c2", "record", "p1"), closing)
+    assert not _sees(DOCTOR, _document(authors=frozenset({RPPS[0]})), closing)
+
+
+def test_an_unreadable_directive_closes_the_record_to_all_but_its_holder() -> None:
+    """Fail closed: what may be a deny is not passed over."""
+    patient = Actor("patient", "Patient/p1", "P", "j", patients=("p1",))
+    treating = {"practitioners": frozenset({RPPS[0]}), "readable": False}
+    assert not _sees(DOCTOR, _document(), **treating)
+    assert _sees(patient, Facts("Consent", "c1", "record", "p1"), readable=False)
+
+
+def test_a_replacement_is_masked_with_what_it_replaces() -> None:
+    """D07 selects the lineage: a new document of the chain is masked without a word being written on it."""
+    mask = _directive("D07", instance="DocumentReference/1")
+    second = _document(id="2", lineage="DocumentReference/1")
+    team = Team("CareTeam/t1", Span(), (Member(frozenset({RPPS[0]}), Span()),))
+    opened = (_directive("D04", team="CareTeam/t1"),)
+    assert _sees(DOCTOR, second, *opened, teams=(team,))
+    assert not _sees(DOCTOR, second, mask, *opened, teams=(team,))
+    assert _sees(DOCTOR, second, mask, practitioners=frozenset({RPPS[0]}))
+    assert _sees(DOCTOR, replace(second, authors=frozenset({RPPS[0]})), mask)
+
+
+def test_a_nurse_of_the_team_reads_who_the_patient_is_and_not_what_has_no_category() -> None:
+    """Identity is outside the matrix; data without category follows the profession's default."""
+    nurse = replace(DOCTOR, profession="60")
+    team = Team("CareTeam/t1", Span(), (Member(frozenset({RPPS[0]}), Span()),))
+    opened = (_directive("D04", team="CareTeam/t1"),)
+    assert _sees(nurse, Facts("Patient", "p1", "record", "p1"), *opened, teams=(team,))
+    assert _sees(nurse, _document(), *opened, teams=(team,))
+    assert not _sees(nurse, Facts("FamilyMemberHistory", "1", "record", "p1"), *opened, teams=(team,))
+
+
+def test_a_message_is_for_those_who_take_part_in_it() -> None:
+    """MSG-4: the médecin traitant reads no message between others."""
+    message = Facts("Communication", "1", "record", "p1", class_code="messages")
+    treating = {"practitioners": frozenset({RPPS[0]})}
+    assert not _sees(DOCTOR, message, **treating)
+    assert _sees(DOCTOR, replace(message, participants=frozenset({RPPS[0]})))
+
+
+def test_own_deposits_can_be_those_of_the_person_alone() -> None:
+    """`own_by_structure` off: a colleague's deposit is not one's own."""
+    row = _document(authors=frozenset({"rpps:10000000002", "org:990000001"}))
+    record = {"p1": RecordPolicy("p1", 1, exists=True)}
+    for by_structure in (True, False):
+        rules = Rules(RULES.matrix, own_by_structure=by_structure)
+        assert (
+            holds(rules.predicate(DOCTOR, record, NOW, only=("DocumentReference",)), Row(row, Entries(), 0))
+            is by_structure
+        )
+
+
+def test_a_block_can_be_without_effect_for_the_medecin_traitant() -> None:
+    """`mt_block_effective` off: no deny reaches them; for a colleague of the same record it does."""
+    record = {
+        "p1": RecordPolicy(
+            "p1", 1, exists=True, directives=(_directive("D03", actor=RPPS[0]),), practitioners=frozenset({RPPS[0]})
+        )
+    }
+    for effective in (True, False):
+        rules = Rules(RULES.matrix, mt_block_effective=effective)
+        shown = holds(rules.predicate(DOCTOR, record, NOW, only=("DocumentReference",)), Row(_document(), Entries(), 0))
+        assert shown is not effective
+
+
+# Wrong rules that somebody might write: each is seen by the comparison with the oracle.
+
+
+class OwnPiercesDenies(Rules):
+    """An author's deposits escape denies."""
+
+    def _denied(self, actor: Actor, policy: RecordPolicy, now: int, *, mt: bool = False) -> Any:
+        from fhir_server.consent.keys import own_keys
+
+        return negate(
+            disj(
+                negate(super()._denied(actor, policy, now, mt=mt)),
+                has_any("authors", own_keys(actor, by_structure=True)),
+            )
+        )
+
+
+class TreatingObeysEveryDeny(Rules):
+    """The médecin traitant is subject to a deny that names nobody."""
+
+    def _applies(self, directive: Directive, actor: Actor, mode: str, mt: bool) -> bool:
+        return super()._applies(directive, actor, mode, mt) or directive.actor is None
+
+
+class EmergencyPiercesMasks(Rules):
+    """An emergency shows what is masked."""
+
+    def _professional(self, actor: Actor, policy: RecordPolicy, now: int) -> Any:
+        if engine.emergency(actor, policy, now):
+            mask_free = tuple(each for each in policy.directives if each.id != "D07")
+            return super()._professional(actor, replace(policy, directives=mask_free), now)
+        return super()._professional(actor, policy, now)
+
+
+class EmergencyPiercesBlocks(Rules):
+    """Bris de glace passes over a block, as Centre 15 may."""
+
+    def _applies(self, directive: Directive, actor: Actor, mode: str, mt: bool) -> bool:
+        return super()._applies(directive, actor, "centre_15" if mode else mode, mt)
+
+
+class GrantsWidenTheMatrix(Rules):
+    """A grant shows every kind of document."""
+
+    def _matrix(self, actor: Actor) -> Any:
+        return TRUE
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [OwnPiercesDenies, TreatingObeysEveryDeny, EmergencyPiercesMasks, EmergencyPiercesBlocks, GrantsWidenTheMatrix],
+)
+def test_a_wrong_rule_does_not_survive(mutant: type[Rules]) -> None:
+    """access §4: the mutants that must die, die."""
+    _dies(lambda world: world.seen(mutant(RULES.matrix)) != consent_oracle.seen(world))
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("emergency", lambda actor, policy, now: actor.mode if actor.mode in engine.MODES else ""),
+        ("gated", lambda actor, policy, now: actor.mode != "normal"),
+        ("is_treating", lambda actor, policy, now: False),
+        ("_masked", lambda policy, now: FALSE),
+        ("_in_period", lambda directive: TRUE),
+        ("_unlinked", lambda actor, now: FALSE),
+    ],
+    ids=["opposition ignored", "emergency too wide", "no mt", "no mask", "no data period", "no fresh content"],
+)
+def test_a_wrong_part_does_not_survive(monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., Any]) -> None:
+    """Every part of the decision is needed for the comparison to hold."""
+    monkeypatch.setattr(engine, name, wrong)
+    _dies(lambda world: world.seen() != consent_oracle.seen(world))
+
+
+def _dies(disagrees: Callable[[World], bool]) -> None:
+    quick = settings(max_examples=20_000, deadline=None, database=None, derandomize=True, phases=[Phase.generate])
+    try:
+        found = find(worlds(st.one_of(professionals, holders), closing=False), disagrees, settings=quick)
+    except NoSuchExample:  # pragma: no cover
+        pytest.fail("the mutant lives")
+    assert disagrees(found)
+
+
+def test_both_patients_are_met() -> None:
+    """The worlds reach what the properties speak of: another patient's rows, and rows that are seen."""
+    other = find(worlds(), lambda world: any(each.patient == PATIENTS[1] for each in world.rows))
+    assert other
+    assert find(worlds(professionals, closing=False), lambda world: bool(world.records(world.seen())))
