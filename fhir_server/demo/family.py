@@ -16,16 +16,21 @@ _COMMUNE: Final = "https://mos.esante.gouv.fr/NOS/TRE_R13-CommuneOM/FHIR/TRE-R13
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A patient of the demonstration. `commune`: INSEE code of the birth place."""
+    """A patient of the demonstration. `given_names`: all of the birth certificate; `commune`: INSEE code."""
 
     key: str
     ins: str
     family: str
-    given: str
+    given_names: str
     gender: str
     born: str
     commune: str
     city: str
+
+    @property
+    def given(self) -> str:
+        """The first birth given name."""
+        return self.given_names.partition(" ")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,8 @@ class Structure:
 
 
 PATIENTS: Final = (
-    Person("patient", "279035121518989", "PAT-TROIS", "DOMINIQUE", "female", "1979-03-28", "51215", "DOMPREMY"),
-    Person("mother", "277076322082910", "DECOURCY", "RUTH", "female", "1977-07-14", "63220", "MEILHAUD"),
+    Person("patient", "279035121518989", "PAT-TROIS", "DOMINIQUE MARIE-LOUISE", "female", "1979-03-28", "51215", "DOMPREMY"),
+    Person("mother", "277076322082910", "NESSI", "RUTH ISABELLE", "female", "1977-07-14", "63220", "MEILHAUD"),
     Person("child", "124018852493334", "DECOURCY", "LOU", "male", "2024-01-19", "88524", "VITTEL"),
 )
 STRUCTURES: Final = (
@@ -115,7 +120,7 @@ def patient(person: Person, general_practitioner: str = "") -> dict[str, Any]:
                 "extension": [
                     {
                         "url": f"{_CORE}/StructureDefinition/fr-core-patient-birth-list-given-name",
-                        "valueString": person.given,
+                        "valueString": person.given_names,
                     }
                 ],
                 "use": "official",

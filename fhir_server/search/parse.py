@@ -262,7 +262,7 @@ class _Parser:
             self._ids = self._ids or tuple(unescape(text) for text in texts)
             if self._types == ("Patient",):
                 self._patients = self._patients or self._ids
-        elif all(code in self._registry.holders(type_) for type_ in self._types) and modifier in ("", "Patient"):
+        elif all(code in self._registry.holders(type_) for type_ in self._types):
             held = [_patients(predicate) for predicate in parts.values()]
             ids = frozenset(id for each in held if each for id in each)
             if None not in held:

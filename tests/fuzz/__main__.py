@@ -17,7 +17,7 @@ from rich.table import Table
 from tests.fuzz.campaign import Campaign, Finding
 from tests.fuzz.generate import Generator
 from tests.fuzz.house import House, furnish
-from tests.fuzz.minimise import smallest
+from tests.fuzz.minimise import culprits, smallest
 from tests.fuzz.state import read_state
 
 _SHOWN = 20
@@ -38,15 +38,15 @@ def main() -> int:
         house = furnish(Path(folder))
         campaign = _sent(house, seed, indexes, console)
         campaign.judge(read_state(house.store))
-        intact = house.audit_is_intact()
+        broken = house.audit_verdict()
         chosen = _distinct(campaign.findings)
         reports = _reports(house, chosen) if chosen else []
     for report in reports:
         console.print(report, markup=False, highlight=False)
-    console.print("the access log is intact" if intact else "[red]the access log is broken")
+    console.print(f"the access log: {broken or 'intact'}", markup=False)
     counts = Counter(each.fault for each in campaign.findings)
     console.print(f"{sum(counts.values())} findings with seed {seed}", dict(counts.most_common(10)))
-    return 0 if intact and not chosen else 1
+    return 1 if broken or chosen else 0
 
 
 def _sent(house: House, seed: int, indexes: range, console: Console) -> Campaign:
@@ -96,7 +96,10 @@ def _report(house: House, finding: Finding) -> str:
         lines.append(f"server: {house.logged(finding.response.headers.get('x-request-id', ''))}")
     if finding.case.index >= 0:
         lines += [f"case: {finding.case}", f"smallest: {smallest(house, finding)}"]
-    return "\n".join([*lines, *(f"under way: {each}" for each in finding.suspects)])
+    if finding.suspects:
+        found = culprits(house, finding.suspects)
+        lines += [f"by: {each}" for each in found] or [f"under way: {str(each)[:500]}" for each in finding.suspects]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ CONCURRENCY = 16
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault, and the request it was found with. `suspects`: for a change of state, the writes under way then."""
+    """One fault, and the request it was found with. `suspects`: for a change of state, the refused writes under way
+    then."""
 
     case: Case
     fault: str
@@ -30,8 +31,8 @@ class Finding:
 
 @dataclass(slots=True)
 class Campaign:
-    """What was sent and what came back. `statuses`: by kind and status; `spans`: when each write was under way,
-    microseconds since 1970; `accepted`: versions that answers speak of."""
+    """What was sent and what came back. `statuses`: by kind and status; `spans`: when each refused write was under
+    way, microseconds since 1970; `accepted`: versions that answers speak of."""
 
     house: House
     generator: Generator
@@ -52,7 +53,7 @@ class Campaign:
             for index in indexes:
                 await self._one(connection, self.generator.case(index))
                 advance()
-            connection.close()
+            await connection.close()
 
         await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
 
@@ -72,7 +73,8 @@ class Campaign:
         for fault in faults(case, response, token):
             self.findings.append(Finding(case, fault, response))
         if case.method not in ("GET", "HEAD"):
-            self.spans.append((begun, time.time_ns() // 1000, case))
+            if response.status >= 400:
+                self.spans.append((begun, time.time_ns() // 1000, case))
             self._account(case, response)
 
     def _closed(self, case: Case) -> None:

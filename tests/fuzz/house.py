@@ -74,10 +74,11 @@ class House:
             parameters=_parameters(),
         )
 
-    def audit_is_intact(self) -> bool:
-        """Whether `audit verify` finds the chain of the access log whole."""
+    def audit_verdict(self) -> str:
+        """What `audit verify` finds wrong with the chain of the access log, "" when it is whole."""
         environment = {**os.environ, "FHIR_SERVER_STORE": f"sqlite:{self.store}"}
-        return subprocess.run([*_COMMAND, "audit", "verify"], env=environment, capture_output=True).returncode == 0
+        done = subprocess.run([*_COMMAND, "audit", "verify"], env=environment, capture_output=True, text=True)
+        return "" if done.returncode == 0 else f"exit code {done.returncode}: {done.stdout}{done.stderr}"
 
     def logged(self, request_id: str) -> str:
         """What the server wrote about a request."""
@@ -93,7 +94,7 @@ class House:
             response = await connection.send(case.wire(self.tokens[actor]))
             links = orjson.loads(response.body).get("link", ())
             found += [each["url"].partition("/fhir/")[2] for each in links if each["relation"] == "next"]
-        connection.close()
+        await connection.close()
         return tuple(found)
 
 
@@ -120,9 +121,15 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
     begun = time.monotonic()
     while process.poll() is None and time.monotonic() - begun < 60:
         try:
-            asyncio.run(Connection(port).send(Case(0, "start", "", target="/health/live").wire("")))
+            asyncio.run(_alive(port))
         except Closed:
             time.sleep(0.02)
             continue
         return
     raise RuntimeError("the server did not start")
+
+
+async def _alive(port: int) -> None:
+    connection = Connection(port)
+    await connection.send(Case(0, "start", "", target="/health/live").wire(""))
+    await connection.close()

@@ -1,10 +1,10 @@
-"""Make a request that shows a fault smaller, as long as it still shows it."""
+"""From a fault to the request to send again: the smallest that shows it, the one of many that did it."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.fuzz.campaign import Finding
 from tests.fuzz.case import Case
 from tests.fuzz.damage import dump, places
 from tests.fuzz.house import House
+from tests.fuzz.state import count_versions
 from tests.fuzz.verdict import faults
 from tests.fuzz.wire import Closed, Connection
 
@@ -23,6 +24,25 @@ _TRIES = 400
 def smallest(house: House, finding: Finding) -> Case:
     """The smallest case found within 400 requests that has the same fault; the case itself when none has."""
     return asyncio.run(_smallest(house, finding))
+
+
+def culprits(house: House, suspects: Iterable[Case]) -> list[Case]:
+    """Those that are refused, and leave a version behind all the same, when they are sent again one by one."""
+    return asyncio.run(_culprits(house, suspects))
+
+
+async def _culprits(house: House, suspects: Iterable[Case]) -> list[Case]:
+    connection, found = Connection(house.port), []
+    for case in suspects:
+        before = count_versions(house.store)
+        try:
+            response = await connection.send(case.wire(house.token(case)), head=case.method == "HEAD")
+        except (TimeoutError, Closed):
+            continue
+        if response.status >= 400 and count_versions(house.store) > before:
+            found.append(case)
+    await connection.close()
+    return found
 
 
 async def _smallest(house: House, finding: Finding) -> Case:
@@ -38,7 +58,7 @@ async def _smallest(house: House, finding: Finding) -> Case:
             if await _shows(house, connection, candidate, finding.fault):
                 best, again = candidate, True
                 break
-    connection.close()
+    await connection.close()
     return best
 
 

@@ -61,6 +61,14 @@ def read_state(path: Path) -> State:
     return State(versions, times, live, projections, audits)
 
 
+def count_versions(path: Path) -> int:
+    """How many versions there are, also while a server is writing."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
+        (count,) = file.execute("SELECT count(*) FROM version").fetchone()
+    file.close()
+    return int(count)
+
+
 def _rows(file: sqlite3.Connection, keys: Mapping[int, str]) -> dict[tuple[str, str], list[str]]:
     """Every row of the tables that a refused request must leave alone."""
     found: dict[tuple[str, str], list[str]] = {}

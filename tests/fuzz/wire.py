@@ -37,25 +37,27 @@ class Connection:
         try:
             async with asyncio.timeout(patience):
                 response = await self._exchange(request, head)
-        except (TimeoutError, Closed):
-            self.close()
+        except TimeoutError:
+            await self.close()
             raise
         except (OSError, asyncio.IncompleteReadError) as error:
-            self.close()
+            await self.close()
             raise Closed from error
         if response.headers.get("connection", "").lower() == "close":
-            self.close()
+            await self.close()
         return response
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the connection."""
         if self._writer:
             self._writer.close()
+            with suppress(OSError):
+                await self._writer.wait_closed()
         self._reader = self._writer = None
 
     async def _exchange(self, request: bytes, head: bool) -> Response:
         if self._reader is None or self._writer is None or self._reader.at_eof():
-            self.close()
+            await self.close()
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
         self._writer.write(request)
         # The server may refuse a body before it has come to its end; what it said of it can still be read.

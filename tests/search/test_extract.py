@@ -76,6 +76,7 @@ def test_a_concept_gives_a_token_for_every_coding_and_its_words_apart(indexed: A
         ("Observation", "status", {"status": "final"}, [Token("status", None, "final")]),
         ("Patient", "active", {"active": True}, [Token("active", None, "true")]),
         ("Patient", "active", {"active": False}, [Token("active", None, "false")]),
+        ("Patient", "active", {"active": "true"}, []),
         ("Patient", "deceased", {}, [Token("deceased", None, "false")]),
         ("Patient", "deceased", {"deceasedDateTime": "2024"}, [Token("deceased", None, "true")]),
         ("Patient", "deceased", {"deceasedBoolean": False}, [Token("deceased", None, "false")]),
@@ -171,6 +172,7 @@ def test_a_string_of_punctuation_alone_is_no_entry(indexed: Any) -> None:
         ("effectivePeriod", {"start": "2024", "end": "2024-02"}, us("2024-01-01"), us("2024-03-01")),
         ("effectivePeriod", {"start": "2024"}, us("2024-01-01"), OPEN),
         ("effectivePeriod", {"end": "2024"}, -OPEN, us("2025-01-01")),
+        ("effectivePeriod", {"start": "2024", "end": "2023"}, us("2024-01-01"), us("2024-01-01")),
         (
             "effectiveTiming",
             {"event": ["2024-03-01", "2024-01-01"], "repeat": {"boundsPeriod": {"start": "2024-01-02"}}},
@@ -181,7 +183,7 @@ def test_a_string_of_punctuation_alone_is_no_entry(indexed: Any) -> None:
     ],
 )
 def test_dates_are_as_wide_as_their_precision(indexed: Any, element: str, value: Any, low: int, high: int) -> None:
-    """Periods are open where they do not say; of a Timing only the outer limits matter."""
+    """Periods are open where they do not say, empty when they end too soon; of a Timing the outer limits matter."""
     assert indexed("Observation", "date", **{element: value}) == [Span("date", low, high)]
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("tests.storage.contract", "tests.storage.agreement")
+for part in ("agreement", "contract_commit", "contract_log", "contract_reading", "contract_search"):
+    pytest.register_assert_rewrite(f"tests.storage.{part}")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Writes and clocks for the storage tests, in as few words as each test needs."""
+"""Writes, questions and clocks for the storage tests, in as few words as each test needs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import orjson
 
 from fhir_server.search.entries import Entries
 from fhir_server.search.facts import Facts
-from fhir_server.search.predicate import Eq, Predicate
-from fhir_server.storage.interface import AuditRow, Version, Write
+from fhir_server.search.plan import Plan
+from fhir_server.search.predicate import TRUE, Eq, Predicate
+from fhir_server.storage.interface import AuditRow, Commit, Store, Version, Write
 
 NOON = 1_795_348_800_000_000
 """2026-11-22T12:00:00Z."""
+
+MILLISECOND = 1000
 
 BLANK = b"0000-00-00T00:00:00.000Z"
 PUBLIC_TYPES = ("Practitioner", "Organization", "ValueSet")
@@ -86,3 +89,34 @@ def links(versions: list[Version]) -> list[str]:
 def ids(versions: list[Version]) -> list[str]:
     """The id of each."""
     return [version.id for version in versions]
+
+
+async def put(store: Store, *writes: Write, **more: Any) -> list[Version]:
+    """Commit these writes together."""
+    return list(await store.commit(Commit(writes, **more)))
+
+
+async def one(store: Store, link: str, visible: Predicate = TRUE, version: int | None = None) -> Version | None:
+    """Read in a snapshot of its own."""
+    type, id = link.split("/")
+    async with store.snapshot() as snapshot:
+        return await snapshot.read(type, id, visible=visible, version=version)
+
+
+async def found(store: Store, *types: str, visible: Predicate = TRUE, **plan: Any) -> list[Version]:
+    """Search in a snapshot of its own."""
+    async with store.snapshot() as snapshot:
+        return await snapshot.search(Plan(types, **plan), visible=visible)
+
+
+async def counted(store: Store, *types: str, visible: Predicate = TRUE, **plan: Any) -> int:
+    """Count in a snapshot of its own."""
+    async with store.snapshot() as snapshot:
+        return await snapshot.count(Plan(types, **plan), visible=visible)
+
+
+async def versions(store: Store, link: str, visible: Predicate = TRUE, **more: Any) -> list[int]:
+    """The version numbers of a history."""
+    type, id = link.split("/")
+    async with store.snapshot() as snapshot:
+        return [each.version for each in await snapshot.history(type, id, visible=visible, **more)]
