@@ -198,6 +198,19 @@ def test_expressions_give_what_is_there(definitions: Definitions, text: str, ite
     assert run(definitions, text) == items
 
 
+def test_items_of_several_types_go_each_its_own_way(definitions: Definitions) -> None:
+    """Types without the element lead nowhere; what comes out is told by its type again."""
+    values = [{"valueQuantity": {"value": 1}}, {"valueIdentifier": {"value": "a"}}, {"valueString": "b"}, "no element"]
+    patient = {"resourceType": "Patient", "extension": values}
+    assert run(definitions, "Patient.extension.value.value", patient) == [("decimal", 1), ("string", "a")]
+    assert run(definitions, "Patient.extension.value.value.ofType(string)", patient) == ["a"]
+    assert run(definitions, "(Patient.extension.value as FHIR.Identifier).value", patient) == ["a"]
+    assert run(definitions, "Patient.extension.value.ofType(FHIR.Identifier).value", patient) == ["a"]
+    assert run(
+        definitions, "Patient.extension.where(value is Quantity or value is string).value.ofType(Quantity)", patient
+    ) == [{"value": 1}]
+
+
 def test_a_union_gives_equal_items_once_wherever_they_come_from(definitions: Definitions) -> None:
     """Across its two sides and within one."""
     patient = {"resourceType": "Patient", "name": [{"family": "A", "text": "B"}, {"family": "A"}]}

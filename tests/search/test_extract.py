@@ -203,6 +203,32 @@ def test_what_is_no_date_gives_no_entry(indexed: Any, element: str, value: Any) 
     assert indexed("Observation", "date", **{element: value}) == []
 
 
+@pytest.mark.parametrize(
+    ("resource_type", "code", "elements"),
+    [
+        ("Invoice", "totalnet", {"totalNet": "12 EUR"}),
+        ("Invoice", "totalnet", {"totalNet": {"currency": "EUR"}}),
+        ("Observation", "value-quantity", {"valueQuantity": 5}),
+        ("Condition", "onset-age", {"onsetRange": "adult"}),
+        ("RiskAssessment", "probability", {"prediction": [{"probabilityRange": []}, {"probabilityDecimal": "1"}]}),
+        ("Observation", "category", {"category": ["vital-signs"]}),
+        ("Observation", "_tag", {"meta": {"tag": ["t"]}}),
+        ("Patient", "telecom", {"telecom": ["+33"]}),
+        ("Patient", "identifier", {"identifier": ["1"]}),
+        ("Patient", "name", {"name": ["Dupont"]}),
+        ("Observation", "date", {"effectivePeriod": "2024", "effectiveTiming": "2024"}),
+        ("Bundle", "composition", {"entry": [{"resource": "c"}]}),
+        ("Observation", "subject", {"subject": "Patient/1"}),
+        ("CarePlan", "instantiates-canonical", {"instantiatesCanonical": ["#p", {}]}),
+    ],
+)
+def test_values_of_another_shape_are_passed_over(
+    indexed: Any, resource_type: str, code: str, elements: dict[str, Any]
+) -> None:
+    """Each kind by itself."""
+    assert indexed(resource_type, code, **elements) == []
+
+
 def test_a_date_in_words_gives_no_entry(indexed: Any) -> None:
     """occurrenceString is no point in time."""
     assert indexed("Immunization", "date", occurrenceString="as a child") == []
