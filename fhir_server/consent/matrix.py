@@ -35,13 +35,12 @@ class Matrix:
 
     def predicate(self, profession: str) -> Predicate:
         """The rows whose kind a profession (TRE_G15 code, "" for none) may read."""
-        known = self._predicates.get(profession)
-        return self._compiled("*") if known is None else known
+        return self._predicates.get(profession, self._predicates["*"])
 
     @cached_property
     def _predicates(self) -> Mapping[str, Predicate]:
         professions = {profession for profession, _, _ in self.rows} | set(self.defaults)
-        return {profession: self._compiled(profession) for profession in professions - {"*"}}
+        return {profession: self._compiled(profession) for profession in professions}
 
     def _compiled(self, profession: str) -> Predicate:
         by_default = self.defaults.get(profession, self.defaults["*"])

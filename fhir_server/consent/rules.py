@@ -45,6 +45,26 @@ _DENIES: Final = ("D03", "D07", "D08")
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """One caller before one record, at one time. `only`: the types asked about, None for any."""
+
+    actor: Actor
+    policy: RecordPolicy
+    now: int
+    only: frozenset[str] | None = None
+
+    def among(self, names: frozenset[str]) -> Predicate:
+        """The rows of these types; decided at once where the types asked about decide it."""
+        if self.only is None or not (self.only <= names or self.only.isdisjoint(names)):
+            return one_of("rtype", names)
+        return TRUE if self.only <= names else FALSE
+
+    def live(self, *ids: str) -> tuple[Directive, ...]:
+        """The directives of those kinds that have effect."""
+        return self.policy.live(self.now, *ids)
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """What the decision depends on besides caller, record and time.
 
@@ -75,8 +95,11 @@ class Rules:
             return TRUE
         if actor.role not in ROLES:
             return FALSE
-        seen = disj(*(self._record(actor, policy, now) for policy in policies.values()))
-        if only is None or not types().linked.isdisjoint(only):
+        asked_types = None if only is None else frozenset(only)
+        if asked_types and not types().linked.isdisjoint(asked_types):
+            asked_types = None
+        seen = disj(*(self._record(Case(actor, policy, now, asked_types)) for policy in policies.values()))
+        if asked_types is None:
             seen = _with_carriers(actor, seen, policies, now)
         asked = TRUE if only is None else one_of("rtype", only)
         return conj(asked, scope_predicate(actor, letter), disj(PUBLIC, seen))
@@ -90,82 +113,83 @@ class Rules:
         authored = has_any("authors", person_keys(actor))
         return conj(scope_predicate(actor, "ud"), Eq("kind", "record"), authored, negate(confidential))
 
-    def _record(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+    def _record(self, case: Case) -> Predicate:
         """The rows of one record that the caller may see for what they are; carriers still want what they carry."""
+        policy, role = case.policy, case.actor.role
         mine = conj(Eq("kind", "record"), Eq("patient", policy.patient))
+        shut = bool(policy.closing) or not policy.readable
         if not policy.exists or not policy.open:
             return FALSE
-        if actor.role in ("patient", "rep"):
+        if role in ("patient", "rep"):
             # What closed the record is all that is left of it, for those who can take it back.
-            left = _mendable(policy) if policy.closing or not policy.readable else TRUE
-            return conj(mine, self._holder(actor, policy, now), left)
-        if policy.closing or not policy.readable:
+            return conj(mine, self._holder(case), _mendable(policy) if shut else TRUE)
+        other = {"ps": self._professional, "app": self._application, "ncp": self._gateway}.get(role)
+        if other is None or shut:
             return FALSE
-        other = {"ps": self._professional, "app": self._application, "ncp": self._gateway}.get(actor.role)
-        if other is None:
-            return FALSE
-        return conj(mine, negate(one_of("rtype", types().confidential)), other(actor, policy, now))
+        return conj(mine, negate(case.among(types().confidential)), other(case))
 
-    def _holder(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+    def _holder(self, case: Case) -> Predicate:
         """The patient, or a live representative; an application as the one who let it in."""
+        actor, policy = case.actor, case.policy
         role = actor.authoriser if actor.role == "app" else actor.role
         reference = actor.authoriser_key if actor.role == "app" else actor.reference
         if policy.patient not in actor.patients:
             return FALSE
-        seen = negate(conj(Bit(INVISIBLE_PATIENT), negate(Rng("release_at", None, now + 1))))
+        seen = negate(conj(Bit(INVISIBLE_PATIENT), negate(Rng("release_at", None, case.now + 1))))
         if role == "patient" and reference == f"Patient/{policy.patient}":
             return seen
-        if role == "rep" and policy.represents(reference, now):
+        if role == "rep" and policy.represents(reference, case.now):
             return conj(seen, negate(Bit(INVISIBLE_REPRESENTANTS_LEGAUX)))
         return FALSE
 
-    def _professional(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+    def _professional(self, case: Case) -> Predicate:
+        actor, policy, now = case.actor, case.policy, case.now
         mt = is_treating(actor, policy, now)
         own = has_any("authors", own_keys(actor, by_structure=self.own_by_structure))
-        participant = conj(one_of("rtype", types().participants), has_any("participants", actor.keys))
-        granted = disj(*(_selected(each) for each in policy.live(now, "D05") if each.actor in actor.keys))
+        participant = conj(case.among(types().participants), has_any("participants", actor.keys))
+        granted = disj(*(_selected(each) for each in case.live("D05") if each.actor in actor.keys))
         gate = TRUE if mt or gated(actor, policy, now) else granted
-        kept = TRUE if mt else disj(negate(_masked(policy, now)), own)
+        kept = TRUE if mt else disj(negate(_masked(case)), own)
         return conj(
-            disj(self._matrix(actor), own, participant),
+            disj(self._matrix(case), own, participant),
             disj(gate, own, participant),
-            negate(self._denied(actor, policy, now, mt=mt)),
+            negate(self._denied(case, mt=mt)),
             kept,
         )
 
-    def _application(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
+    def _application(self, case: Case) -> Predicate:
         return conj(
-            self._holder(actor, policy, now),
-            shared_with(actor, policy, now),
-            negate(Eq("rtype", "Communication")),
-            negate(self._denied(actor, policy, now)),
-            negate(_masked(policy, now)),
+            self._holder(case),
+            shared_with(case.actor, case.policy, case.now),
+            negate(case.among(frozenset({"Communication"}))),
+            negate(self._denied(case)),
+            negate(_masked(case)),
         )
 
-    def _gateway(self, actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
-        country = f"country:{actor.country}"
-        opened = any(each.actor == country for each in policy.live(now, "D10"))
+    def _gateway(self, case: Case) -> Predicate:
+        actor = case.actor
+        opened = any(each.actor == f"country:{actor.country}" for each in case.live("D10"))
         if not opened or actor.purpose != "TREAT" or actor.mode != "normal":
             return FALSE
         return conj(
-            disj(one_of("type_code", self.cross_border), Eq("rtype", "Patient")),
-            negate(self._denied(actor, policy, now)),
-            negate(_masked(policy, now)),
+            disj(one_of("type_code", self.cross_border), case.among(frozenset({"Patient"}))),
+            negate(self._denied(case)),
+            negate(_masked(case)),
             negate(Bit(INVISIBLE_PATIENT)),
         )
 
-    def _matrix(self, actor: Actor) -> Predicate:
+    def _matrix(self, case: Case) -> Predicate:
         """Who the patient is and who cares for them is no kind of document; what has participants is theirs alone."""
-        kinds = disj(one_of("rtype", types().identity), self.matrix.predicate(actor.profession))
-        return conj(kinds, negate(one_of("rtype", types().participants)))
+        kinds = disj(case.among(types().identity), self.matrix.predicate(case.actor.profession))
+        return conj(kinds, negate(case.among(types().participants)))
 
-    def _denied(self, actor: Actor, policy: RecordPolicy, now: int, *, mt: bool = False) -> Predicate:
-        mode = emergency(actor, policy, now)
+    def _denied(self, case: Case, *, mt: bool = False) -> Predicate:
+        mode = emergency(case.actor, case.policy, case.now)
         return disj(
             *(
-                _denies(each, policy)
-                for each in policy.live(now, *_DENIES)
-                if not _is_mask(each) and self._applies(each, actor, mode, mt)
+                _denies(each, case.policy)
+                for each in case.live(*_DENIES)
+                if not _is_mask(each) and self._applies(each, case.actor, mode, mt)
             )
         )
 
@@ -238,9 +262,9 @@ def _mendable(policy: RecordPolicy) -> Predicate:
     return conj(Eq("rtype", "Consent"), one_of("id", policy.closing) if policy.closing else TRUE)
 
 
-def _masked(policy: RecordPolicy, now: int) -> Predicate:
+def _masked(case: Case) -> Predicate:
     """Masked to professionals at large: by its label, or by a live D07 without actor on its lineage."""
-    lineages = (policy.lineage(each) for each in policy.live(now, "D07") if _is_mask(each))
+    lineages = (case.policy.lineage(each) for each in case.live("D07") if _is_mask(each))
     return disj(Bit(MASKS), one_of("lineage", lineages))
 
 

@@ -123,7 +123,8 @@ class Report:
 class Conversion:
     """What a document becomes: a DocumentReference, the bytes it points to (the original first), a report.
 
-    `relatesTo` is left to the caller, who knows which of `Parsed.names.parents` exist.
+    `relatesTo` is left to the caller, who knows which of `Parsed.names.parents` exist. The type and the described
+    patient are those of the Parsed, not copies.
     """
 
     document_reference: dict[str, Any]

@@ -134,7 +134,7 @@ def _contents(document: etree._Element, parts: list[Part], title: str | None, no
                 "hash": part.sha1,
                 **{name: value for name, value in shared.items() if value},
             },
-            "format": part.format or _format(templates, body_type),
+            "format": dict(part.format) if part.format else _format(templates, body_type),
         }
         for part in parts
     ]

@@ -1,9 +1,14 @@
-"""Small random records, callers and policies, in a domain narrow enough for everything to meet everything."""
+"""Small random records, callers and policies, in a domain narrow enough for everything to meet everything.
+
+A world is made from one seed: hypothesis chooses the seed, so a failure names it, and a thousand worlds take a second.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -43,6 +48,7 @@ RECORD_TYPES = (
     "Provenance",
     "Composition",
 )
+AUTHORS = (*RPPS, *ORGS, "Patient/p1", "RelatedPerson/r1", "client:app", "Device/x")
 MATRIX: Matrix = load_matrix(NOW)
 RULES = Rules(MATRIX)
 
@@ -103,202 +109,186 @@ def link(facts: Facts) -> str:
     return f"{facts.rtype}/{facts.id}"
 
 
-spans = st.sampled_from(
-    [
-        ALWAYS,
-        ALWAYS,
-        ALWAYS,
-        Span(None, NOW),
-        Span(NOW, None),
-        Span(NOW - 5, NOW + 5),
-        Span(NOW + 1, None),
-        Span(None, NOW + 1),
-    ]
+SPANS = (
+    *(ALWAYS,) * 4,
+    Span(None, NOW),
+    Span(NOW, None),
+    Span(NOW - 5, NOW + 5),
+    Span(NOW + 1, None),
+    Span(None, NOW + 1),
 )
-persons = st.sampled_from(RPPS)
-named = st.sampled_from([*RPPS, *ORGS, "country:DE"])
-anyone = st.one_of(st.none(), named)
-labels = st.sampled_from(
-    [Label("class_code", "11"), Label("class_code", "10"), Label("labels", "PSY"), Label("labels", "HIV")]
+DIRECTIVE_LABELS = (
+    Label("class_code", "11"),
+    Label("class_code", "10"),
+    Label("labels", "PSY"),
+    Label("labels", "HIV"),
 )
-instances = st.sampled_from(LINEAGES)
+NAMED = (*RPPS, *ORGS, "country:DE")
+DENIES = ("D02", "D03", "D07", "D08")
+PERMITS = ("D04", "D05", "D06", "D09", "D10")
 
 
-def _directive(id: str, **parts: st.SearchStrategy[object]) -> st.SearchStrategy[Directive]:
-    return st.builds(
-        Directive,
-        id=st.just(id),
-        active=st.sampled_from([True, True, True, False]),
-        patient=st.just("p1"),
-        performer=st.just("Patient/p1"),
-        consent=st.sampled_from(["c1", "c2"]),
-        **{"period": spans, **parts},
-    )
+def random_directive(random: Random, id: str) -> Directive:
+    """A directive of that kind, mostly with effect."""
+    pick = random.choice
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "D02": lambda: {"purpose": pick(MODES[1:3])},
+        "D03": lambda: {"actor": pick(NAMED)},
+        "D04": lambda: {"team": pick(("CareTeam/t1", "CareTeam/t2"))},
+        "D05": lambda: {"actor": pick((*RPPS, *ORGS)), "except_label": pick((None, *DIRECTIVE_LABELS))},
+        "D06": lambda: {"actor": pick(RPPS)},
+        "D07": lambda: {"actor": pick((None, *NAMED)), "instance": pick(LINEAGES)},
+        "D08": lambda: {
+            "actor": pick((None, *NAMED)),
+            "label": pick(DIRECTIVE_LABELS),
+            "data_period": pick(SPANS),
+        },
+        "D09": lambda: {"actor": "client:app", "label": pick((None, None, *DIRECTIVE_LABELS))},
+        "D10": lambda: {"actor": "country:DE", "purpose": "TREAT"},
+    }
+    period = ALWAYS if id == "D01" else pick(SPANS)
+    active = random.random() < 0.8
+    said = parts[id]() if id in parts else {}
+    return Directive(id, active, "p1", "Patient/p1", pick(("c1", "c2")), period=period, **said)
 
 
-DENIES = st.one_of(
-    _directive("D02", purpose=st.sampled_from(["bris_de_glace", "centre_15"])),
-    _directive("D03", actor=named),
-    _directive("D07", actor=anyone, instance=instances),
-    _directive("D08", actor=anyone, label=labels, data_period=spans),
-)
-CLOSING = _directive("D01")
-PERMITS = st.one_of(
-    _directive("D04", team=st.sampled_from(["CareTeam/t1", "CareTeam/t2"])),
-    _directive("D05", actor=st.sampled_from([*RPPS, *ORGS]), except_label=st.one_of(st.none(), labels)),
-    _directive("D06", actor=persons),
-    _directive("D09", actor=st.just("client:app"), label=st.one_of(st.none(), labels)),
-    _directive("D10", actor=st.just("country:DE"), purpose=st.just("TREAT")),
-)
-
-
-@st.composite
-def policies(draw: st.DrawFn, patient: str = "p1", closing: bool = True) -> RecordPolicy:
-    """A record's policy; open and readable in most."""
-    kinds = st.one_of(DENIES, PERMITS, PERMITS)
-    directives = draw(st.lists(kinds, max_size=6))
-    if closing and draw(st.integers(0, 9)) == 0:
-        directives.append(draw(CLOSING))
-    members = st.builds(
-        Member, keys=st.frozensets(st.sampled_from([*RPPS, "PractitionerRole/r1"]), max_size=2), period=spans
-    )
-    teams = draw(
-        st.lists(
-            st.builds(
-                Team,
-                link=st.sampled_from(["CareTeam/t1", "CareTeam/t2"]),
-                period=spans,
-                members=st.lists(members, max_size=2).map(tuple),
-            ),
-            max_size=2,
-        )
-    )
-    often = st.sampled_from([True, True, True, True, True, False])
+def random_policy(random: Random, patient: str = "p1", closing: bool = True) -> RecordPolicy:
+    """A record's policy; open and readable in most, always unless `closing`."""
+    pick = random.choice
+    kinds = [pick((*DENIES, *PERMITS, *PERMITS)) for _ in range(random.randrange(7))]
+    if closing and random.random() < 0.1:
+        kinds.append("D01")
     return RecordPolicy(
         patient=patient,
         version=1,
-        exists=draw(often) if closing else True,
-        open=draw(often) if closing else True,
-        readable=draw(often) if closing else True,
-        directives=tuple(replace(each, patient=patient) for each in directives),
-        lineages={"DocumentReference/d2": "DocumentReference/d1"} if draw(st.booleans()) else {},
-        teams=tuple(teams),
-        practitioners=draw(st.frozensets(st.sampled_from([RPPS[0], "PractitionerRole/r1"]), max_size=1)),
-        representatives={"RelatedPerson/r1": draw(spans)} if draw(st.booleans()) else {},
+        exists=not closing or random.random() < 0.9,
+        open=not closing or random.random() < 0.9,
+        readable=not closing or random.random() < 0.9,
+        directives=tuple(replace(random_directive(random, each), patient=patient) for each in kinds),
+        lineages=pick(({}, {"DocumentReference/d2": "DocumentReference/d1"})),
+        teams=tuple(_team(random) for _ in range(random.randrange(3))),
+        practitioners=frozenset(pick(((), (), (RPPS[0],), ("PractitionerRole/r1",)))),
+        representatives=pick(({}, {"RelatedPerson/r1": pick(SPANS)})),
     )
 
 
-professionals = st.builds(
-    Actor,
-    role=st.just("ps"),
-    reference=st.just("Practitioner/x"),
-    name=st.just("X"),
-    jti=st.just("j"),
-    keys=st.builds(
-        lambda person, org, role: frozenset(
-            {person, org, "Practitioner/x"} | ({"PractitionerRole/r1"} if role else set())
-        ),
-        persons,
-        st.sampled_from(ORGS),
-        st.booleans(),
-    ),
-    profession=st.sampled_from(PROFESSIONS),
-    mode=st.sampled_from(MODES),
-    patients=st.sampled_from([(), (), ("p1",), ("p2",)]),
-)
-holders = st.one_of(
-    st.builds(
-        Actor,
-        role=st.just("patient"),
-        reference=st.sampled_from(["Patient/p1", "Patient/p2"]),
-        name=st.just("P"),
-        jti=st.just("j"),
-        patients=st.sampled_from([("p1",), ("p2",), ()]),
-    ),
-    st.builds(
-        Actor,
-        role=st.just("rep"),
-        reference=st.sampled_from(["RelatedPerson/r1", "RelatedPerson/r2"]),
-        name=st.just("R"),
-        jti=st.just("j"),
-        patients=st.sampled_from([("p1",), ("p1", "p2"), ()]),
-    ),
-)
-applications = st.builds(
-    Actor,
-    role=st.just("app"),
-    reference=st.just("Device/app"),
-    name=st.just("A"),
-    jti=st.just("j"),
-    keys=st.just(frozenset({"client:app"})),
-    patients=st.sampled_from([("p1",), ("p2",)]),
-    authoriser=st.sampled_from(["patient", "rep", ""]),
-    authoriser_key=st.sampled_from(["Patient/p1", "RelatedPerson/r1"]),
-)
-gateways = st.builds(
-    Actor,
-    role=st.just("ncp"),
-    reference=st.just("Device/ncp"),
-    name=st.just("N"),
-    jti=st.just("j"),
-    country=st.sampled_from(["DE", "IT", ""]),
-    purpose=st.sampled_from(["TREAT", "TREAT", "ETREAT"]),
-    mode=st.sampled_from(["normal", "normal", "bris_de_glace"]),
-)
-others = st.builds(
-    Actor,
-    role=st.sampled_from(["lgc", "admin", "anonymous", "", "PS"]),
-    reference=st.just("Device/x"),
-    name=st.just("O"),
-    jti=st.just("j"),
-    keys=st.just(frozenset({*RPPS, "client:app"})),
-    patients=st.just(("p1",)),
-)
-actors = st.one_of(professionals, professionals, holders, applications, gateways, others)
+def _team(random: Random) -> Team:
+    pick = random.choice
+    members = tuple(
+        Member(frozenset(pick(((RPPS[0],), (RPPS[1],), ("PractitionerRole/r1",)))), pick(SPANS))
+        for _ in range(random.randrange(3))
+    )
+    return Team(pick(("CareTeam/t1", "CareTeam/t2")), pick(SPANS), members)
 
 
-@st.composite
-def rows(draw: st.DrawFn) -> Facts:
+def professional(random: Random) -> Actor:
+    """A professional with a person key, a structure, perhaps a role, in some mode."""
+    pick = random.choice
+    keys = {pick(RPPS), pick(ORGS), "Practitioner/x", *pick(((), ("PractitionerRole/r1",)))}
+    return Actor(
+        role="ps",
+        reference="Practitioner/x",
+        name="X",
+        jti="j",
+        keys=frozenset(keys),
+        profession=pick(PROFESSIONS),
+        mode=pick(("normal", *MODES)),
+        patients=pick(((), (), ("p1",), ("p2",))),
+    )
+
+
+def holder(random: Random) -> Actor:
+    """A patient or a representative."""
+    pick = random.choice
+    role, references = pick(
+        (("patient", ("Patient/p1", "Patient/p2")), ("rep", ("RelatedPerson/r1", "RelatedPerson/r2")))
+    )
+    return Actor(role, pick(references), "P", "j", patients=pick((("p1",), ("p1", "p2"), ("p2",), ())))
+
+
+def application(random: Random) -> Actor:
+    """An application, let in by somebody or by nobody."""
+    pick = random.choice
+    return Actor(
+        role="app",
+        reference="Device/app",
+        name="A",
+        jti="j",
+        keys=frozenset({"client:app"}),
+        patients=pick((("p1",), ("p2",))),
+        authoriser=pick(("patient", "rep", "")),
+        authoriser_key=pick(("Patient/p1", "RelatedPerson/r1")),
+    )
+
+
+def gateway(random: Random) -> Actor:
+    """An EU gateway."""
+    pick = random.choice
+    return Actor(
+        role="ncp",
+        reference="Device/ncp",
+        name="N",
+        jti="j",
+        country=pick(("DE", "DE", "IT", "")),
+        purpose=pick(("TREAT", "TREAT", "ETREAT")),
+        mode=pick(("normal", "normal", "bris_de_glace")),
+    )
+
+
+def other(random: Random) -> Actor:
+    """Software alone, an administrator, or a role that is none."""
+    role = random.choice(("lgc", "admin", "anonymous", "", "PS"))
+    return Actor(role, "Device/x", "O", "j", keys=frozenset({*RPPS, "client:app"}), patients=("p1",))
+
+
+def anyone(random: Random) -> Actor:
+    """Any caller, professionals more often."""
+    return random.choice((professional, professional, holder, application, gateway, other))(random)
+
+
+def random_row(random: Random) -> Facts:
     """One row of a record, or of nobody's."""
-    rtype = draw(st.sampled_from([*RECORD_TYPES, *RECORD_TYPES, "Binary", "Practitioner"]))
-    record = rtype not in ("Binary", "Practitioner")
-    id = draw(st.sampled_from(["1", "2", "3", "c1", "c2"]))
-    links = st.frozensets(
-        st.sampled_from([f"{each}/{n}" for each in (*RECORD_TYPES, "Binary") for n in "123"]), max_size=2
-    )
-    participants = ["PractitionerRole/r1", RPPS[0], "Patient/p1"]
+    pick = random.choice
+    rtype = pick((*RECORD_TYPES, *RECORD_TYPES, "Binary", "Binary", "Practitioner"))
+    linkable = [f"{each}/{n}" for each in (*RECORD_TYPES, "Binary", "Binary") for n in "123"]
+    takes_part = rtype in ("Communication", "Appointment", "Task")
     return Facts(
         rtype=rtype,
-        id=id,
+        id=pick(("1", "2", "3", "c1", "c2")),
         kind="public" if rtype == "Practitioner" else "record",
-        patient=draw(st.sampled_from(["p1", "p1", "p2"])) if record else None,
-        type_code=draw(st.sampled_from(TYPES)),
-        class_code=draw(st.sampled_from(CLASSES)),
-        vis=draw(st.sampled_from([0, 0, 0, 1, 2, 4, 8, 16, 5])),
-        labels=draw(st.frozensets(st.sampled_from(LABELS), max_size=1)),
-        authors=draw(
-            st.frozensets(
-                st.sampled_from([*RPPS, *ORGS, "Patient/p1", "RelatedPerson/r1", "client:app", "Device/x"]), max_size=2
-            )
-        ),
-        participants=draw(st.frozensets(st.sampled_from(participants), max_size=2))
-        if rtype in ("Communication", "Appointment", "Task")
+        patient=pick(("p1", "p1", "p2")) if rtype not in ("Binary", "Practitioner") else None,
+        type_code=pick(TYPES),
+        class_code=pick(CLASSES),
+        vis=pick((0, 0, 0, 1, 2, 4, 8, 16, 5)),
+        labels=frozenset(pick(((), (), *((each,) for each in LABELS)))),
+        authors=frozenset(random.sample(AUTHORS, random.randrange(3))),
+        participants=frozenset(random.sample(("PractitionerRole/r1", RPPS[0], "Patient/p1"), random.randrange(3)))
+        if takes_part
         else frozenset(),
-        data_time=draw(st.sampled_from([None, NOW - 5, NOW, NOW + 5])),
-        deposited_at=draw(st.sampled_from([NOW, NOW - HOUR, NOW - HOUR + 1])),
-        release_at=draw(st.sampled_from([None, NOW - 1, NOW, NOW + 1])),
-        lineage=draw(st.sampled_from(LINEAGES)),
-        links=draw(links),
+        data_time=pick((None, NOW - 5, NOW, NOW + 5)),
+        deposited_at=pick((NOW, NOW - HOUR, NOW - HOUR + 1)),
+        release_at=pick((None, NOW - 1, NOW, NOW + 1)),
+        lineage=pick(LINEAGES),
+        links=frozenset(random.sample(linkable, random.randrange(4))),
     )
 
 
-@st.composite
-def worlds(draw: st.DrawFn, who: st.SearchStrategy[Actor] = actors, closing: bool = True) -> World:
+def random_world(random: Random, who: Callable[[Random], Actor] = anyone, closing: bool = True) -> World:
     """A caller, the policies that would be loaded for them, and some rows."""
-    drawn = {link(each): each for each in draw(st.lists(rows(), min_size=1, max_size=8))}
-    actor = draw(who)
-    known = {"p1": draw(policies("p1", closing))}
-    if draw(st.booleans()):
-        known["p2"] = draw(policies("p2", closing))
-    dead = draw(st.frozensets(st.sampled_from(sorted(drawn)), max_size=1))
-    return World(actor, known, tuple(drawn.values()), dead)
+    rows = {link(each): each for each in (random_row(random) for _ in range(random.randrange(1, 10)))}
+    known = {"p1": random_policy(random, "p1", closing)}
+    if random.random() < 0.5:
+        known["p2"] = random_policy(random, "p2", closing)
+    dead = frozenset(random.sample(sorted(rows), 1)) if random.random() < 0.3 else frozenset()
+    return World(who(random), known, tuple(rows.values()), dead)
+
+
+def worlds(who: Callable[[Random], Actor] = anyone, closing: bool = True) -> st.SearchStrategy[World]:
+    """Worlds by seed."""
+    return st.integers(0, 2**32).map(lambda seed: random_world(Random(seed), who, closing))
+
+
+def directives(*ids: str) -> st.SearchStrategy[Directive]:
+    """Directives of those kinds, by seed."""
+    seeds = st.integers(0, 2**32).map(Random)
+    return st.builds(random_directive, seeds, st.sampled_from(ids))

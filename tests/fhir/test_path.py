@@ -185,6 +185,7 @@ def test_any_text_compiles_or_is_a_path_error(definitions: Definitions, text: st
         ("Observation.code.exists() or Observation.value.exists()", [True]),
         ("Observation.value.exists() or Observation.note.exists()", [False]),
         ("Observation.status = 'final' and Observation.code.exists()", []),
+        ("Observation.code.as(CodeableConcept).text", ["Tension"]),
         ("Observation.effective is dateTime", [True]),
         ("Observation.effective is Period", [False]),
         ("Observation.code is CodeableConcept", [True]),
@@ -206,9 +207,12 @@ def test_items_of_several_types_go_each_its_own_way(definitions: Definitions) ->
     assert run(definitions, "Patient.extension.value.value.ofType(string)", patient) == ["a"]
     assert run(definitions, "(Patient.extension.value as FHIR.Identifier).value", patient) == ["a"]
     assert run(definitions, "Patient.extension.value.ofType(FHIR.Identifier).value", patient) == ["a"]
-    assert run(
-        definitions, "Patient.extension.where(value is Quantity or value is string).value.ofType(Quantity)", patient
-    ) == [{"value": 1}]
+    assert run(definitions, "Patient.extension.where(value is string).value.ofType(boolean)", patient) == []
+    # An Age is a Quantity too: which of them it is, the type beside the value tells.
+    amounts = [("Quantity", {"value": 1})]
+    assert run(definitions, "Patient.extension.value.ofType(Quantity)", patient) == amounts
+    twice = "(Patient.extension.value | Patient.extension.value).ofType(Quantity)"
+    assert run(definitions, twice, patient) == amounts
 
 
 def test_a_union_gives_equal_items_once_wherever_they_come_from(definitions: Definitions) -> None:
@@ -274,6 +278,8 @@ def test_a_reference_says_by_itself_what_it_leads_to(
         "Observation.value.colour",
         "Colour.code",
         "Observation.value as Colour",
+        "Observation.value as Money",
+        "Observation.code.ofType(Quantity)",
         "Observation.status.extension",
         "Observation.status.code",
         "Observation.subject.resolve().name",

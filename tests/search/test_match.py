@@ -37,7 +37,9 @@ from fhir_server.search.predicate import (
     UriIs,
     conj,
     disj,
+    has_any,
     negate,
+    one_of,
 )
 
 FACTS = Facts(
@@ -325,6 +327,17 @@ def test_the_logic_is_two_valued(a: Predicate, b: Predicate) -> None:
     assert holds(conj(a, b), ROW) is (holds(a, ROW) and holds(b, ROW))
     assert holds(disj(a, b), ROW) is (holds(a, ROW) or holds(b, ROW))
     assert holds(negate(conj(a, b)), ROW) is holds(disj(negate(a), negate(b)), ROW)
+
+
+def test_constructors_simplify_what_is_decided() -> None:
+    """No needless nodes reach a store."""
+    leaf = Eq("patient", "p1")
+    assert (negate(TRUE), negate(FALSE), negate(negate(leaf))) == (FALSE, TRUE, leaf)
+    assert (one_of("rtype", []), one_of("rtype", ["A"])) == (FALSE, Eq("rtype", "A"))
+    assert one_of("rtype", ["A", "B"]) == In("rtype", frozenset({"A", "B"}))
+    assert (has_any("labels", []), has_any("labels", ["PSY"])) == (FALSE, Has("labels", "PSY"))
+    assert (conj(), disj(), conj(leaf), disj(leaf, FALSE)) == (TRUE, FALSE, leaf, leaf)
+    assert conj(leaf, conj(TRUE, leaf, Bit(1))) == conj(leaf, Bit(1))
 
 
 def test_every_column_that_may_be_asked_for_is_a_fact() -> None:

@@ -156,7 +156,9 @@ async def test_hidden_rows_do_not_use_up_the_page(store: Store) -> None:
 
 async def test_search_and_visibility_are_joined_by_and(store: Store) -> None:
     """An `or` in either does not reach over into the other."""
-    await put(store, write("Observation/a", vis=MASQUE_PS), write("Observation/b"), write("Observation/c", patient="p2"))
+    await put(
+        store, write("Observation/a", vis=MASQUE_PS), write("Observation/b"), write("Observation/c", patient="p2")
+    )
     either = disj(Eq("id", "a"), Eq("id", "b"), Eq("id", "c"))
     seen = conj(disj(of("p1"), of("p3")), UNMASKED)
     assert ids(await found(store, "Observation", where=either, visible=seen)) == ["b"]

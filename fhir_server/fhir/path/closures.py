@@ -67,8 +67,6 @@ def only(of: Path, kept: tuple[str, ...]) -> Path:
     """The items of the types `kept`; a choice element is not even asked for the others."""
     if kept == of.types:
         return of
-    if not kept:
-        return NOTHING
     if of.choice:
         owner, properties = of.choice
         return step(owner, {name: type_ for name, type_ in properties.items() if type_ in kept})

@@ -137,7 +137,11 @@ class _Compiler:
             return closures.is_resource(of, type_) if operator == "is" else closures.resources(of, type_)
         if _RESOLVED in of.types:
             raise PathError("resolve() is built for `resolve() is [type]` alone")
-        return closures.has_type(of, kept) if operator == "is" else closures.only(of, kept)
+        if operator == "is":
+            return closures.has_type(of, kept)
+        if of.types and not kept:
+            raise PathError(f"{' or '.join(of.types)} can never be {type_}")
+        return closures.only(of, kept)
 
     def _of_type(self, of: Path, wanted: str) -> tuple[str, ...]:
         """The types of a path that are `wanted` or a specialisation of it."""

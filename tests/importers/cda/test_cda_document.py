@@ -205,6 +205,19 @@ def test_converting_twice_gives_the_same(level1: bytes) -> None:
     assert one.report.issues == other.report.issues
 
 
+def test_a_conversion_may_be_changed_without_changing_the_next_document(level1: bytes) -> None:
+    """No table or constant is handed out."""
+    spoilt = converted(level1)
+    for content in spoilt.document_reference["content"]:
+        content["format"].clear()
+        content["attachment"].clear()
+    for category in spoilt.document_reference["category"]:
+        category["coding"][0].clear()
+    fresh = converted(level1).document_reference
+    assert all(each["format"]["code"] and each["attachment"]["url"] for each in fresh["content"])
+    assert fresh["category"][0]["coding"][0]["code"] == "10"
+
+
 def test_what_the_caller_needs_to_file_a_document(level1: bytes, level3: bytes) -> None:
     """Lineage, version, parents; alone, a document is its own lineage."""
     parsed = read(level1)
