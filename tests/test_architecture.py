@@ -35,6 +35,7 @@ ORDER = (
 )
 # Library -> the places it may enter by.
 DOORS = {
+    "cryptography": ("fhir_server/auth", "fhir_server/search/cursor.py"),
     "uvicorn": ("fhir_server/cli.py", "fhir_server/serving.py"),
     "orjson": ("fhir_server", "importers"),
     "msgspec": ("fhir_server/fhir", "fhir_server/storage/sqlite"),

@@ -6,9 +6,8 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from consent_worlds import HOUR, NOW, World, link
-
 from fhir_server.search.facts import Facts
+from tests.consent.consent_worlds import HOUR, NOW, World, link
 
 _MATRIX: dict[str, Any] = json.loads(files("terminologies").joinpath("access", "matrix.json").read_text())
 _CROSS_BORDER = {"60591-5", "57833-6", "60593-1", "11502-2", "18842-5", "100719-4", "85430-7", "18748-4"}

@@ -7,9 +7,23 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-import consent_oracle
 import pytest
-from consent_worlds import (
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from fhir_server.auth.actor import Actor
+from fhir_server.consent import rules as engine
+from fhir_server.consent.directives import Directive
+from fhir_server.consent.keys import own_keys
+from fhir_server.consent.periods import Span
+from fhir_server.consent.policy import Member, RecordPolicy, Team
+from fhir_server.consent.rules import Case, Rules
+from fhir_server.search.entries import Entries
+from fhir_server.search.facts import Facts
+from fhir_server.search.match import Row, holds
+from fhir_server.search.predicate import FALSE, TRUE, conj, has_any, negate
+from tests.consent import consent_oracle
+from tests.consent.consent_worlds import (
     DENIES,
     NOW,
     PERMITS,
@@ -25,20 +39,6 @@ from consent_worlds import (
     random_world,
     worlds,
 )
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
-
-from fhir_server.auth.actor import Actor
-from fhir_server.consent import rules as engine
-from fhir_server.consent.directives import Directive
-from fhir_server.consent.keys import own_keys
-from fhir_server.consent.periods import Span
-from fhir_server.consent.policy import Member, RecordPolicy, Team
-from fhir_server.consent.rules import Case, Rules
-from fhir_server.search.entries import Entries
-from fhir_server.search.facts import Facts
-from fhir_server.search.match import Row, holds
-from fhir_server.search.predicate import FALSE, TRUE, conj, has_any, negate
 
 many = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DOCTOR = Actor("ps", "Practitioner/x", "X", "j", frozenset({RPPS[0], "org:990000001"}), profession="10")

@@ -73,7 +73,15 @@ def test_any_text_is_refused_in_the_same_way(token: str) -> None:
     refused(CURSORS, token)
 
 
-def test_a_short_key_is_refused() -> None:
-    """32 bytes at least."""
-    with pytest.raises(ValueError, match="32"):
-        Cursors(bytes(31))
+def test_a_token_does_not_tell_where_it_leads() -> None:
+    """Neither by its text nor by its length: positions count hidden rows too (I8)."""
+    tokens = [CURSORS.seal((0, position), query="q", binding="b") for position in (1, 2, 10**12)]
+    assert len({len(token) for token in tokens}) == 1
+    assert all(b"1000000000000" not in urlsafe_b64decode(token + "=" * (-len(token) % 4)) for token in tokens)
+
+
+def test_a_key_of_another_length_is_refused() -> None:
+    """32 bytes."""
+    for length in (0, 31, 33):
+        with pytest.raises(ValueError, match="32"):
+            Cursors(bytes(length))

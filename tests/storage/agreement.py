@@ -1,4 +1,4 @@
-"""The storage contract, invariant I1 of access §8: a store and the memory reader agree on every row and every predicate."""
+"""The storage contract, invariant I1 of access §8: the readers agree on every row and every predicate."""
 
 from __future__ import annotations
 

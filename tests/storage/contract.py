@@ -1,8 +1,8 @@
 """What every store keeps to (fhir_server/storage/interface.py), as tests that a backend's own module imports.
 
-`from tests.storage.contract import *` in a module with two fixtures: `opened`, an async function `(clock) -> Store` that
-opens one and the same place each time, empty at first; and `fresh`, an async function `() -> Store` that opens a new
-empty place each time. Both close what they opened when the test is over.
+`from tests.storage.contract import *` in a module with two fixtures: `opened`, an async function `(clock) -> Store`
+that opens one and the same place each time, empty at first; and `fresh`, an async function `() -> Store` that opens a
+new empty place each time. Both close what they opened when the test is over.
 """
 
 from __future__ import annotations

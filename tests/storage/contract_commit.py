@@ -1,4 +1,4 @@
-"""The storage contract: a commit is all or nothing, decided on what stands, stamped in order, durable when it returns."""
+"""The storage contract: a commit is all or nothing, decided on what stands, stamped in order, and durable."""
 
 from __future__ import annotations
 
