@@ -13,7 +13,8 @@ from fhir_server.auth.actor import Actor
 from fhir_server.consent.kinds import kind_of
 from fhir_server.consent.matrix import Matrix
 from fhir_server.consent.policy import PolicyCache, RecordPolicy
-from fhir_server.consent.rules import Rules
+from fhir_server.consent.rules import Rules, shares_type
+from fhir_server.errors import Forbidden
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import FALSE, Eq, Predicate, UriIs, conj, disj
 from fhir_server.settings import Settings
@@ -81,6 +82,15 @@ class Narrow:
         """
         asked = set(types) - {"Patient"}
         return actor.role in _NAMING and any(kind_of(each) == "record" for each in asked)
+
+    async def check_shared(self, snapshot: Snapshot, actor: Actor, type: str) -> None:
+        """Raise Forbidden where an application asks for a type that no patient of its token shares with it (D09)."""
+        if actor.role != "app" or kind_of(type) != "record":
+            return
+        now = self._clock()
+        shared = [shares_type(actor, await self.policy(snapshot, each), type, now) for each in actor.patients]
+        if not any(shared):
+            raise Forbidden("Consent not given, access refused.")
 
     async def policy(self, snapshot: Snapshot, patient: str) -> RecordPolicy:
         """The policy of a record as of that snapshot; a closed one for an unknown patient."""

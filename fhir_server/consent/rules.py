@@ -12,7 +12,7 @@ from typing import Final
 
 from fhir_server.auth.actor import ROLES, Actor
 from fhir_server.auth.scopes import scope_predicate
-from fhir_server.consent.categories import tables
+from fhir_server.consent.categories import classes_of, tables
 from fhir_server.consent.directives import Directive
 from fhir_server.consent.keys import own_keys, person_keys
 from fhir_server.consent.kinds import types
@@ -233,6 +233,19 @@ def shared_with(actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
     return disj(*(_selected(each) for each in policy.live(now, "D09") if each.actor in person_keys(actor)))
 
 
+def shares_type(actor: Actor, policy: RecordPolicy, type: str, now: int) -> bool:
+    """Whether a live D09 could show an application anything of that type: if not, it is told so (403), for that is its
+    own grant and says nothing of the record."""
+    if type == "Communication" or type in types().confidential:
+        return False
+    classes = classes_of(type)
+    return any(
+        each.label is None or each.label.column == "labels" or classes is None or each.label.value in classes
+        for each in policy.live(now, "D09")
+        if each.actor in person_keys(actor)
+    )
+
+
 def _with_carriers(actor: Actor, plain: Predicate, policies: Mapping[str, RecordPolicy], now: int) -> Predicate:
     """`plain`, with content seen through its documents and carriers seen when all that they carry is.
 
@@ -240,16 +253,14 @@ def _with_carriers(actor: Actor, plain: Predicate, policies: Mapping[str, Record
     """
     carrier = one_of("rtype", types().carriers)
     rows = conj(negate(carrier), plain)
+    fresh = _unlinked(actor, now)
     if rows == FALSE:
-        return _unlinked(actor, now)
-    content = disj(
-        conj(Eq("rtype", "Binary"), AnyRef(conj(Eq("rtype", "DocumentReference"), rows))), _unlinked(actor, now)
-    )
+        return fresh
+    content = conj(Eq("rtype", "Binary"), AnyRef(conj(Eq("rtype", "DocumentReference"), rows)))
     # A carrier names its own patient: that the Patient itself is not for this caller hides nothing more.
     themselves = conj(Eq("rtype", "Patient"), one_of("patient", policies))
-    carried = disj(rows, content, themselves)
-    shallow = conj(carrier, plain, AllRefs(carried))
-    return disj(rows, content, conj(carrier, plain, AllRefs(disj(carried, shallow))))
+    inner = conj(carrier, plain, AllRefs(disj(rows, themselves)))
+    return disj(rows, content, fresh, conj(carrier, plain, AllRefs(disj(rows, themselves, content, fresh, inner))))
 
 
 def _unlinked(actor: Actor, now: int) -> Predicate:

@@ -72,7 +72,7 @@ async def narrowed(ctx: Context, snapshot: Snapshot, type_: str, query: Query) -
         ctx.trace.patient = patients[0]
     elif len(ctx.actor.patients) == 1:
         ctx.trace.patient = ctx.actor.patients[0]
-    return await ctx.services.narrow.for_search(snapshot, ctx.actor, patients)
+    return await ctx.services.narrow.for_search(snapshot, ctx.actor, patients, only=(type_,))
 
 
 async def _page(snapshot: Snapshot, plan: Plan, visible: Predicate) -> list[Version]:

@@ -15,6 +15,6 @@ _MOST: Final = 50
 
 async def documents_by(ctx: Context, snapshot: Snapshot, patient: str, where: Predicate) -> Sequence[Version]:
     """At most 50 that satisfy `where`; what is hidden from the caller is as if it had never come (access §4)."""
-    seen = await ctx.services.narrow.for_search(snapshot, ctx.actor, (patient,))
+    seen = await ctx.services.narrow.for_search(snapshot, ctx.actor, (patient,), only=("DocumentReference",))
     visible = disj(seen, ctx.services.narrow.own(ctx.actor))
     return await snapshot.search(Plan(("DocumentReference",), where, patients=(patient,), limit=_MOST), visible=visible)

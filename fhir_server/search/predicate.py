@@ -232,13 +232,16 @@ def has_any(column: str, values: Iterable[str]) -> Predicate:
 def _join(
     parts: Iterable[Predicate], node: type[And] | type[Or], absorbing: Predicate, neutral: Predicate
 ) -> Predicate:
-    flat: dict[Predicate, None] = {}
+    # Few parts, each deep: comparing them is cheaper than hashing them.
+    flat: list[Predicate] = []
     for part in parts:
         if part == absorbing:
             return absorbing
         if part == neutral:
             continue
-        flat.update(dict.fromkeys(part.of if isinstance(part, node) else (part,)))
+        for each in part.of if isinstance(part, node) else (part,):
+            if each not in flat:
+                flat.append(each)
     if not flat:
         return neutral
-    return next(iter(flat)) if len(flat) == 1 else node(tuple(flat))
+    return flat[0] if len(flat) == 1 else node(tuple(flat))

@@ -41,6 +41,8 @@ def _sees_all_that_it_carries(world: World, row: Facts, depth: int) -> bool:
             return False
         if target.rtype == "Patient" and target.patient in world.policies:
             continue
+        if target.rtype == "Binary" and depth < 2:
+            return False
         if not sees(world, target, depth - 1):
             return False
     return True

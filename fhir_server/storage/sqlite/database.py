@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +30,10 @@ class TooNew(ValueError):
 
 def connect(path: str, *, writes: bool, busy: float, cache_kib: int) -> sqlite3.Connection:
     """A connection in WAL mode whose commits survive a crash of the machine. `busy`: seconds to wait for a lock."""
-    if writes and path != ":memory:":
-        # Health data is its owner's to read, whatever the umask; SQLite gives the same mode to its -wal and -shm.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # Health data is its owner's to read, whatever the umask; SQLite gives the same mode to its -wal and -shm. A file
+    # that is there is left alone: closing it here would let go every lock that this process holds on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     # The connection goes from the thread that opens the store to the writer's; never used by two at once.
     connection = sqlite3.connect(
         path, timeout=busy, isolation_level=None, check_same_thread=False, cached_statements=512

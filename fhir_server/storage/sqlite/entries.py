@@ -197,18 +197,10 @@ def _uri(leaf: UriIs, names: Names) -> Entry:
         case "exact":
             return Entry(leaf.param, "uri", Clause("k.value = ?", (leaf.value,)), point=True)
         case "below":
-            inside = _prefixed("k.value", leaf.value if leaf.value.endswith("/") else leaf.value + "/")
-            condition = Clause(f"(k.value = ? OR ({inside.text}))", (leaf.value, *inside.args))
-            return Entry(leaf.param, "uri", condition)
+            return Entry(leaf.param, "uri", _prefixed("k.value", leaf.value))
         case "above":
-            return Entry(leaf.param, "uri", among("k.value", _above(leaf.value)), point=True)
+            return Entry(leaf.param, "uri", Clause("k.value <= ? AND instr(?, k.value) = 1", (leaf.value,) * 2))
     raise ValueError("uris are compared by exact, below or above")
-
-
-def _above(value: str) -> list[str]:
-    """Every uri that `value` is or lies below: itself, and its part up to each slash, with and without the slash."""
-    slashes = [place for place, character in enumerate(value) if character == "/"]
-    return [value, *(value[:end] for place in slashes for end in (place, place + 1))]
 
 
 _ENTRIES: Final[dict[type, Callable[[Any, Names], Entry]]] = {
