@@ -68,10 +68,14 @@ def _pattern(said: Mapping[str, Any]) -> str:
     """The BALP profile that the line follows; they are about what succeeded."""
     if said.get("outcome"):
         return ""
-    name = "Query" if said["interaction"].startswith("search") else _PATTERNS.get(said["action"], "")
+    name = "Query" if _searches(said) else _PATTERNS.get(said["action"], "")
     if not name or (name != "Query" and not said.get("resource")):
         return ""
     return f"Patient{name}" if said.get("patient") else name
+
+
+def _searches(said: Mapping[str, Any]) -> bool:
+    return str(said.get("interaction", "")).startswith("search")
 
 
 def _subtypes(said: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -143,7 +147,7 @@ def _entities(said: Mapping[str, Any], withheld: bool) -> list[dict[str, Any]]:
     found = []
     if said.get("patient"):
         found.append(_entity("1", "1", what={"reference": f"Patient/{said['patient']}"}))
-    if said["interaction"].startswith("search"):
+    if _searches(said):
         found.append(_entity("2", "24", query=said.get("query", "")))
     elif said.get("type"):
         found.append(_entity("2", "4", what={"display": "document"} if withheld else _data(said)))

@@ -55,7 +55,7 @@ def links_of(resource: Mapping[str, Any], *, base: str = "") -> frozenset[str]:
 
 def codings_in(resource: object) -> Iterator[tuple[str, str]]:
     """Every coding anywhere in a resource, as (system, code)."""
-    if isinstance(resource, Mapping):
+    if isinstance(resource, dict):
         system, code = resource.get("system"), resource.get("code")
         if isinstance(system, str) and isinstance(code, str):
             yield system, code
@@ -119,7 +119,7 @@ def _only(found: set[str], place: str) -> str | None:
 
 
 def _links(value: object, base: str) -> Iterator[str]:
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         for name, each in value.items():
             if isinstance(each, (dict, list)):
                 yield from _links(each, base)

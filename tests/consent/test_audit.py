@@ -201,6 +201,24 @@ def test_a_refusal_is_an_event_of_no_pattern_with_its_reason() -> None:
     assert event(DOCTOR, Asked(), "transient")["outcome"] == "8"
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Asked("", "", "", None),
+        Asked("login", "", "", None, request_id=""),
+        Asked("$import-document", "Patient", "", "p1"),
+        Asked("create", "Observation", "", "p1"),
+        Asked("history-instance"),
+    ],
+    ids=lambda each: each.interaction or "nothing known",
+)
+def test_whatever_is_known_of_a_request_makes_a_valid_event(asked: Asked) -> None:
+    """A refusal can come before anything is; an operation follows no pattern."""
+    for caller in (INFORMED, Actor("anonymous", "", "", "")):
+        assert event(caller, asked, "login")["outcomeDesc"] == "login"
+        event(caller, asked)
+
+
 def test_an_emergency_shows_as_its_purpose() -> None:
     """REC-112: highlighted by its own code."""
     found = event(replace(DOCTOR, mode="centre_15"), Asked())

@@ -320,6 +320,22 @@ def test_the_time_of_the_data_is_its_own_in_paris() -> None:
     assert facts(document()).data_time is None
 
 
+@pytest.mark.parametrize(
+    ("element", "moment"),
+    [
+        ({"effectivePeriod": {"start": "2020-01-01T08:00:00Z", "end": "2021-01-01"}}, "2020-01-01T08:00:00Z"),
+        ({"effectivePeriod": {"end": "2020-01-01T08:00:00Z"}}, "2020-01-01T08:00:00Z"),
+        ({"effectivePeriod": {}, "issued": "2020-01-01T08:00:00Z"}, "2020-01-01T08:00:00Z"),
+        ({"effectiveDateTime": "soon", "issued": "2020-01-01T08:00:00Z"}, "2020-01-01T08:00:00Z"),
+        ({"effectiveTiming": {"event": ["2020-01-01"]}}, None),
+    ],
+)
+def test_the_first_time_that_is_known_counts(element: dict[str, Any], moment: str | None) -> None:
+    """A period by its beginning, by its end without one."""
+    expected = date_range(moment)[0] if moment else None
+    assert facts({"resourceType": "Observation", "subject": P1, **element}).data_time == expected
+
+
 # How visible
 
 

@@ -91,6 +91,10 @@ def test_content_is_seen_through_its_document(tmp_path: Path, url: str) -> None:
         assert not await at.sees(stranger, "Binary/b1")
         async with at.store.snapshot() as snapshot:
             assert await at.narrow.record_of(snapshot, "Binary", "b1") == "p1"
+            assert await at.narrow.record_of(snapshot, "DocumentReference", "d1") == "p1"
+            assert await at.narrow.record_of(snapshot, "Binary", "none") is None
+            own = await snapshot.read("DocumentReference", "d1", visible=at.narrow.own(COLLEAGUE))
+            assert own is not None
 
     run(tmp_path, story)
 
@@ -210,6 +214,7 @@ def test_an_application_is_told_when_a_type_is_not_shared_with_it(tmp_path: Path
         await at.put({"resourceType": "AllergyIntolerance", "patient": P1}, "a1")
         await at.put({"resourceType": "Goal", "subject": P1}, "g1")
         async with at.store.snapshot() as snapshot:
+            await at.narrow.check_shared(snapshot, PATIENT, "Goal")
             for shared in ("AllergyIntolerance", "DocumentReference", "Practitioner"):
                 await at.narrow.check_shared(snapshot, APPLICATION, shared)
             for kept in ("Goal", "Communication", "Consent", "AuditEvent"):

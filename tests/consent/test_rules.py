@@ -331,6 +331,22 @@ def test_a_block_can_be_without_effect_for_the_medecin_traitant() -> None:
         assert shown is not effective
 
 
+def test_what_a_professional_may_correct_is_their_own_deposit_wherever_it_is() -> None:
+    """The correction right: the person's, ungated, blocked or not; no directive, no log line, nobody else's."""
+    mine = _document(authors=frozenset({RPPS[0], "org:990000001"}), vis=1)
+    for row, expected in (
+        (mine, True),
+        (replace(mine, authors=frozenset({RPPS[1], "org:990000001"})), False),
+        (replace(mine, rtype="Consent"), False),
+    ):
+        assert holds(RULES.own(DOCTOR), Row(row, Entries(), 0)) is expected
+    narrowed = replace(DOCTOR, scopes=("user/DocumentReference.u",))
+    assert holds(RULES.own(narrowed), Row(mine, Entries(), 0))
+    assert not holds(RULES.own(replace(DOCTOR, scopes=("user/*.rs",))), Row(mine, Entries(), 0))
+    for role in ("patient", "app", "lgc", "ncp", "made-up"):
+        assert RULES.own(replace(DOCTOR, role=role)) == FALSE
+
+
 # Wrong rules that somebody might write: each is seen by the comparison with the oracle.
 
 
