@@ -131,9 +131,11 @@ class Bench:
             run = measure(server, name, requests, connections=2, seconds=60, once=True)
             self.progress.advance(task)
         self.runs.append(run)
+        if run.failed:
+            raise SystemExit(f"{run.failed} of {run.requests} bundles were refused")
         # Bundles are sent in their order, so the first of them are those that were answered in time.
-        self.single["import"] = sum(size for _, size in bundles[: run.requests]) / run.seconds
-        self.single["imported entries"] = sum(size for _, size in bundles[: run.requests])
+        entries = sum(size for _, size in bundles[: run.requests])
+        self.single |= {"import": entries / run.seconds, "imported entries": entries}
 
 
 def _copy(source: Path, target: Path) -> None:

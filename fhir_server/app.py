@@ -13,6 +13,7 @@ from fhir_server.consent.matrix import load_matrix
 from fhir_server.consent.narrow import Narrow
 from fhir_server.context import Clock, Interaction, Services
 from fhir_server.fhir.definitions import load_definitions
+from fhir_server.fhir.ids import RandomIds
 from fhir_server.operations.registry import OPERATIONS
 from fhir_server.search.cursor import Cursors
 from fhir_server.search.registry import SearchRegistry, project_parameters
@@ -48,6 +49,7 @@ async def services(
             narrow=Narrow(load_matrix(clock()), settings, clock),
             cursors=Cursors(await _cursor_key(store.ledger, clock())),
             clock=clock,
+            ids=RandomIds(),
             operations=operations,
             open=open,
         )

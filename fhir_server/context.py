@@ -75,6 +75,7 @@ class Services:
     narrow: Narrow
     cursors: Cursors
     clock: Clock
+    ids: Callable[[], str]
     operations: Mapping[str, Interaction] = field(default_factory=dict)
     open: bool = False
 
@@ -134,6 +135,7 @@ class Context:
         `letter`: the right that is used, which granular scopes are asked for (access §2).
         """
         self.trace.patient = await self.services.narrow.record_of(snapshot, type, id)
+        await self.services.narrow.check_shared(snapshot, self.actor, type)
         return await self.services.narrow.for_instance(snapshot, self.actor, type, id, letter=letter)
 
     def checked(self, resource: Any, type: str) -> dict[str, Any]:
@@ -149,7 +151,8 @@ class Context:
         """The access-log line of this request; none in a server run without authorization."""
         if self.services.open:
             return ()
-        return (audit.row(self.actor, self.trace, outcome=outcome.code if outcome else "", now=self.now()),)
+        code = outcome.code if outcome else ""
+        return (audit.row(self.actor, self.trace, outcome=code, now=self.now(), id=self.services.ids()),)
 
     async def record(self, outcome: FhirServerError | None = None) -> None:
         """Write the access log before the first byte of the answer leaves (access §6)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from traceback import extract_tb
 from typing import Any, Final, TypeAlias
-from uuid import uuid4
 
 import structlog
 
@@ -36,7 +35,7 @@ class FhirDoor:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
         headers = Headers(scope["headers"])
-        request_id = uuid4().hex
+        request_id = self._services.ids().replace("-", "")
         try:
             given = await self._answer(scope, receive, headers, request_id)
             result = reply(self._services.settings.fhir_base, given)

@@ -17,8 +17,8 @@ from uuid import uuid4
 import orjson
 
 from fhir_server.auth.actor import Actor
+from fhir_server.storage.chain import GENESIS, link
 from fhir_server.storage.interface import AuditEntry, AuditRow, System
-from fhir_server.storage.sqlite.audit import GENESIS, link
 
 ACTIONS: Final[Mapping[str, str]] = {
     "create": "C",
@@ -48,9 +48,10 @@ class Traced(Protocol):
     request_id: str
 
 
-def row(actor: Actor, trace: Traced, *, outcome: str, now: int) -> AuditRow:
-    """The line of one interaction. `outcome`: "" when done, else the code of the failure; `now`: microseconds."""
-    id_ = str(uuid4())
+def row(actor: Actor, trace: Traced, *, outcome: str, now: int, id: str = "") -> AuditRow:
+    """The line of one interaction. `outcome`: "" when done, else the code of the failure; `now`: microseconds; `id`:
+    of the AuditEvent, a random one if none is given."""
+    id_ = id or str(uuid4())
     said = {
         "id": id_,
         "time": now,

@@ -57,7 +57,9 @@ class Structure:
 
 
 PATIENTS: Final = (
-    Person("patient", "279035121518989", "PAT-TROIS", "DOMINIQUE MARIE-LOUISE", "female", "1979-03-28", "51215", "DOMPREMY"),
+    Person(
+        "patient", "279035121518989", "PAT-TROIS", "DOMINIQUE MARIE-LOUISE", "female", "1979-03-28", "51215", "DOMPREMY"
+    ),
     Person("mother", "277076322082910", "NESSI", "RUTH ISABELLE", "female", "1977-07-14", "63220", "MEILHAUD"),
     Person("child", "124018852493334", "DECOURCY", "LOU", "male", "2024-01-19", "88524", "VITTEL"),
 )

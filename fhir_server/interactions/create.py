@@ -11,7 +11,7 @@ from fhir_server.fhir.json import parse
 from fhir_server.interactions.binary import FHIR_JSON
 from fhir_server.interactions.binary import resource as binary_resource
 from fhir_server.interactions.conditional import found_by, resolved
-from fhir_server.interactions.draft import commit, draft, new_id, retried
+from fhir_server.interactions.draft import commit, draft, retried
 from fhir_server.storage.interface import Version
 
 
@@ -28,7 +28,7 @@ async def create(ctx: Context, request: Request) -> Answer:
                 if existing:
                     return 200, existing
             linked, whole = await resolved(ctx, snapshot, body, resource)
-            made = await draft(ctx, snapshot, interaction="create", body=linked, resource=whole, id=new_id())
+            made = await draft(ctx, snapshot, interaction="create", body=linked, resource=whole, id=ctx.services.ids())
         return 201, await commit(ctx, made)
 
     status, version = await retried(attempt)

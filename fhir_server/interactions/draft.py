@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from uuid import uuid4
 
 from fhir_server.consent.decide import check_document, check_sender, may_write
 from fhir_server.consent.facts import facts_of
@@ -51,11 +50,6 @@ class Siblings:
     """The other drafts of one transaction, for links inside it: "Type/id" to facts."""
 
     facts: dict[str, Facts] = field(default_factory=dict)
-
-
-def new_id() -> str:
-    """A resource id; random, so that it says nothing of what else is stored."""
-    return str(uuid4())
 
 
 async def draft(

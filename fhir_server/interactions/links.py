@@ -56,7 +56,10 @@ async def replaced_document(
         raise Invalid("A document replaces one document.", expression="DocumentReference.relatesTo")
     if not targets or "reference" not in targets[0]:
         return None
-    found = await _document(ctx, snapshot, targets[0]["reference"], siblings)
+    reference = parse_reference(targets[0]["reference"])
+    found = None
+    if reference.type == "DocumentReference":
+        found = await _linked(ctx, snapshot, f"{reference.type}/{reference.id}", siblings)
     if found is None:
         text = "The replaced document is not known to the server."
         raise Invalid(issues=[Issue("not-found", text, "DocumentReference.relatesTo.target")])
@@ -70,19 +73,15 @@ async def patients_through(
     """The patients of what a carrier (a Provenance, a Composition) points to; empty for every other type."""
     if resource["resourceType"] not in types().carriers:
         return frozenset()
-    links = links_of(resource, base=ctx.base)
-    inside = {link: siblings.facts[link].patient for link in links if siblings and link in siblings.facts}
-    stored = await ctx.services.narrow.patients_through(snapshot, links - inside.keys())
-    return stored | {each for each in inside.values() if each}
+    found = [await _linked(ctx, snapshot, link, siblings) for link in sorted(links_of(resource, base=ctx.base))]
+    return frozenset(each.patient for each in found if each and each.patient)
 
 
-async def _document(ctx: Context, snapshot: Snapshot, link: str, siblings: Siblings | None) -> Facts | None:
+async def _linked(ctx: Context, snapshot: Snapshot, link: str, siblings: Siblings | None) -> Facts | None:
+    """The facts of what a link leads to, as far as the caller sees or deposited it."""
     if siblings and link in siblings.facts:
         return siblings.facts[link]
-    reference = parse_reference(link)
-    if reference.type != "DocumentReference":
-        return None
-    visible = await ctx.services.narrow.for_instance(snapshot, ctx.actor, reference.type, reference.id)
-    own = ctx.services.narrow.own(ctx.actor)
-    found = await snapshot.read(reference.type, reference.id, visible=disj(visible, own))
+    type_, _, id_ = link.partition("/")
+    visible = await ctx.services.narrow.for_instance(snapshot, ctx.actor, type_, id_)
+    found = await snapshot.read(type_, id_, visible=disj(visible, ctx.services.narrow.own(ctx.actor)))
     return None if found is None or found.deleted else found.facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 from urllib.parse import urlencode
 
 import orjson
@@ -18,7 +19,8 @@ from fhir_server.search.predicate import Predicate
 from fhir_server.search.query import Query
 from fhir_server.storage.interface import Snapshot, Version
 
-CURSOR = "_cursor"
+CURSOR: Final = "_cursor"
+MOST_PATIENTS: Final = 10
 
 
 async def search(ctx: Context, request: Request) -> Answer:
@@ -63,11 +65,14 @@ def read_query(ctx: Context, type_: str, pairs: list[tuple[str, str]], *, strict
 
 async def narrowed(ctx: Context, snapshot: Snapshot, type_: str, query: Query) -> Predicate:
     """What the caller may see of the records the query is about; raises Malformed when it must name one."""
+    await ctx.services.narrow.check_shared(snapshot, ctx.actor, type_)
     patients = query.plan.patients
     if patients is None and query.ids:
         patients = tuple({each for id_ in query.ids if (each := await snapshot.compartment(type_, id_))})
     elif patients is None and ctx.services.narrow.must_name_patient(ctx.actor, (type_,)):
         raise Malformed("A professional's search of a record must name one patient.", expression="patient")
+    if patients is not None and len(patients) > MOST_PATIENTS:
+        raise Malformed(f"A search is about {MOST_PATIENTS} patients at the most.", expression="patient")
     if patients is not None and len(patients) == 1:
         ctx.trace.patient = patients[0]
     elif len(ctx.actor.patients) == 1:

@@ -14,7 +14,7 @@ from fhir_server.errors import FhirServerError, Issue, Malformed, NotBuilt, NotF
 from fhir_server.fhir.bundle import Entry, bundle
 from fhir_server.fhir.splice import with_links
 from fhir_server.interactions.conditional import conditional_references, found_by, matches, target_of, unresolved
-from fhir_server.interactions.draft import Draft, Siblings, commit_all, draft, draft_delete, new_id, retried
+from fhir_server.interactions.draft import Draft, Siblings, commit_all, draft, draft_delete, retried
 from fhir_server.interactions.entries import answer_entry, response_of
 from fhir_server.interactions.update import check_base, current
 from fhir_server.storage.interface import Snapshot, Version
@@ -114,7 +114,7 @@ async def _locate(snapshot: Snapshot, steps: Sequence[Step]) -> None:
 async def _locate_create(snapshot: Snapshot, step: Step, asked: dict[tuple[str, str], str]) -> None:
     """Two entries with the same criteria make one resource."""
     criteria = step.request.if_none_exist
-    step.link = f"{step.type}/{new_id()}"
+    step.link = f"{step.type}/{step.ctx.services.ids()}"
     if not criteria:
         return
     pairs = parse_qsl(criteria, keep_blank_values=True)

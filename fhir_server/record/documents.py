@@ -14,7 +14,7 @@ import orjson
 from fhir_server.context import Context
 from fhir_server.errors import Conflict
 from fhir_server.fhir.splice import with_links
-from fhir_server.interactions.draft import Draft, Siblings, commit_all, draft, new_id, retried
+from fhir_server.interactions.draft import Draft, Siblings, commit_all, draft, retried
 from fhir_server.record.holdings import documents_by
 from fhir_server.record.lineage import Predecessor, code_of, predecessor
 from fhir_server.record.subject import subject_of
@@ -118,7 +118,7 @@ def _related(made: Conversion, before: Predecessor) -> Conversion:
 
 async def _drafts(ctx: Context, snapshot: Snapshot, conversion: Conversion, before: Predecessor) -> list[Draft]:
     """The Binaries, the DocumentReference that points to them, and the end of what it replaces."""
-    ids = {each.full_url: new_id() for each in conversion.attachments}
+    ids = {each.full_url: ctx.services.ids() for each in conversion.attachments}
     siblings, drafts = Siblings(), []
     for each in conversion.attachments:
         binary = {name: part for name, part in each.binary().items() if name not in ("id", "securityContext")}
@@ -126,7 +126,7 @@ async def _drafts(ctx: Context, snapshot: Snapshot, conversion: Conversion, befo
     document = {name: part for name, part in conversion.document_reference.items() if name != "id"}
     urls = {full_url: f"Binary/{id_}" for full_url, id_ in ids.items()}
     linked = orjson.loads(with_links(orjson.dumps(document), lambda key, uri: urls.get(uri)))
-    made = await _draft(ctx, snapshot, linked, new_id(), siblings)
+    made = await _draft(ctx, snapshot, linked, ctx.services.ids(), siblings)
     ctx.trace.type, ctx.trace.id, ctx.trace.version = "DocumentReference", made.write.id, 1
     drafts.append(made)
     if before.version:

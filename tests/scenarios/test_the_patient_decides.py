@@ -22,7 +22,7 @@ CDA = b"""<?xml version="1.0" encoding="UTF-8"?>
   <recordTarget><patientRole>
     <id root="1.2.250.1.213.1.4.10" extension="279035121518989"/>
     <patient>
-      <name><family qualifier="BR">PAT-TROIS</family><given>DOMINIQUE</given><given qualifier="BR">DOMINIQUE</given></name>
+      <name><family qualifier="BR">PAT-TROIS</family><given qualifier="BR">DOMINIQUE</given></name>
       <administrativeGenderCode code="F" codeSystem="2.16.840.1.113883.5.1"/>
       <birthTime value="19790328"/>
       <birthplace><place><addr><county>51215</county></addr></place></birthplace>
@@ -32,7 +32,9 @@ CDA = b"""<?xml version="1.0" encoding="UTF-8"?>
     <id root="1.2.250.1.71.4.2.1" extension="899900000077"/>
     <code code="G15_10/SM03" codeSystem="1.2.250.1.213.1.1.4.5"/>
     <assignedPerson><name><family>ROUX</family><given>Karim</given></name></assignedPerson>
-    <representedOrganization><id root="1.2.250.1.71.4.2.2" extension="1990000003"/><name>Laboratoire</name></representedOrganization>
+    <representedOrganization>
+      <id root="1.2.250.1.71.4.2.2" extension="1990000003"/><name>Laboratoire</name>
+    </representedOrganization>
   </assignedAuthor></author>
   <custodian><assignedCustodian><representedCustodianOrganization>
     <id root="1.2.250.1.71.4.2.2" extension="1990000003"/><name>Laboratoire</name>

@@ -1,24 +1,14 @@
-"""The access log: a chain in which each row's hash covers all rows before it."""
+"""The rows of the access log, by record, by id, and along the chain."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any, Final
 
 from fhir_server.storage.interface import AuditEntry, AuditRow
 
-CHAIN_ID: Final = b"fhir-server audit 1"
-GENESIS: Final = sha256(CHAIN_ID).digest()
-"""What the first row's hash is linked to."""
-
 _SELECT: Final = "SELECT a.seq, a.id, a.cid, a.time, a.body, a.hash FROM audit AS a"
-
-
-def link(before: bytes, body: bytes) -> bytes:
-    """The hash of a row: SHA-256 of the hash before it, then its own bytes."""
-    return sha256(before + body).digest()
 
 
 def of_record(

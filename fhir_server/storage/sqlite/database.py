@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from fhir_server.storage.sqlite.audit import GENESIS
+from fhir_server.storage.chain import GENESIS
 
 APPLICATION_ID: Final = 0x46484952
 """`FHIR` in ASCII: what `file` and `PRAGMA application_id` say of a store."""

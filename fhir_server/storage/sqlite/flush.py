@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any, Final
 
 from fhir_server.search.facts import Facts
-from fhir_server.storage.sqlite.audit import link
+from fhir_server.storage.chain import link
 from fhir_server.storage.sqlite.decide import Group, Standing, Step
 from fhir_server.storage.sqlite.names import PUBLIC, RECORD, Head, Interner
 from fhir_server.storage.sqlite.rows import (

@@ -19,7 +19,7 @@ from fhir_server.storage.interface import AuditEntry, Version
 from fhir_server.storage.sqlite import audit
 from fhir_server.storage.sqlite.links import Links
 from fhir_server.storage.sqlite.names import Known, Names
-from fhir_server.storage.sqlite.query import Query
+from fhir_server.storage.sqlite.query import Query, in_order
 from fhir_server.storage.sqlite.rows import to_entries, unpack_facts, unpack_rows
 
 _COLUMNS: Final = "v.version, v.time, v.deleted, v.facts, v.entries, v.body"
@@ -109,7 +109,7 @@ class SqliteSnapshot:
             facts = unpack_facts(packed)
             self._assert_shown(visible, facts, entries, time)
             found.append(Version(facts.rtype, facts.id, number, time, False, body, facts, rid))
-        return found
+        return in_order(found, plan.sort)
 
     async def count(self, plan: Plan, *, visible: Predicate) -> int:
         text, args = Query(self._cursor, self._names, plan, visible).count()

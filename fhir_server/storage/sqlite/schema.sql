@@ -71,7 +71,8 @@ CREATE TABLE resource (
   lineage      TEXT NOT NULL
 );
 CREATE UNIQUE INDEX by_key ON resource (key);
-CREATE INDEX by_record ON resource (cid, type, time);
+CREATE INDEX by_record ON resource (cid, type);
+CREATE INDEX by_time ON resource (cid, type, time);
 CREATE INDEX by_type ON resource (type);
 
 -- Security facts with many values; `fact`: 1 labels, 2 authors, 3 participants.

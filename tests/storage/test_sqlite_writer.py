@@ -1,0 +1,205 @@
+"""The writing thread of SQLite: groups, faults of the disk, and what a fault may not touch or tell."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fhir_server.errors import Unavailable
+from fhir_server.search.entries import Entries, Number, Ref, Span, Token
+from fhir_server.search.plan import Plan
+from fhir_server.search.predicate import TRUE, RefersTo, TokenIs
+from fhir_server.storage.interface import Commit
+from fhir_server.storage.sqlite import names
+from fhir_server.storage.sqlite.store import SqliteStore
+from fhir_server.storage.sqlite.writer import Unwritable
+from tests.storage.making import Clock, audit_row, counted, deletion, found, ids, one, put, write
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the file is."""
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def store(path: Path, runner: asyncio.Runner) -> Iterator[SqliteStore]:
+    """An empty store that waits a tenth of a second for a lock."""
+    made = SqliteStore(path, clock=Clock(), busy=0.1)
+    yield made
+    runner.run(made.close())
+
+
+async def test_commits_that_wait_are_written_together(store: SqliteStore) -> None:
+    """Two hundred at once are a few transactions: they share their times."""
+    made = await asyncio.gather(*(put(store, write(f"Observation/o{n}")) for n in range(200)))
+    assert len({versions[0].time for versions in made}) <= 20
+    assert await counted(store, "Observation") == 200
+
+
+async def test_commits_are_taken_in_the_order_they_come(store: SqliteStore) -> None:
+    """So that a version begun after another stands on it, in the same group too."""
+    writes = [write("Observation/o1", version=n, text=str(n)) for n in range(1, 40)]
+    made = await asyncio.gather(*(put(store, each) for each in writes))
+    assert [versions[0].version for versions in made] == list(range(1, 40))
+
+
+async def test_one_store_serves_several_event_loops(store: SqliteStore) -> None:
+    """Each caller is woken on its own."""
+
+    async def caller(name: str) -> list[str]:
+        made = await asyncio.gather(*(put(store, write(f"Observation/{name}{n}")) for n in range(20)))
+        return [version.id for versions in made for version in versions]
+
+    answers: dict[str, list[str]] = {}
+    threads = [
+        threading.Thread(target=lambda name=name: answers.update({name: asyncio.run(caller(name))})) for name in "ab"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    assert answers == {name: [f"{name}{n}" for n in range(20)] for name in "ab"}
+
+
+async def test_a_full_disk_fails_the_group_and_nothing_else(store: SqliteStore) -> None:
+    """Unavailable, nothing half written, and writing goes on when there is room again."""
+    await put(store, write("Observation/before"))
+    writer = store._writer._connection
+    (pages,) = writer.execute("PRAGMA page_count").fetchone()
+    writer.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+    big = [write(f"Observation/o{n}", text="x" * 10_000, authors=frozenset({f"rpps:{n}"})) for n in range(20)]
+    outcomes = await asyncio.gather(*(put(store, each) for each in big), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Unavailable] * 20
+    assert ids(await found(store, "Observation")) == ["before"]
+    writer.execute("PRAGMA max_page_count = 1000000").fetchone()
+    await asyncio.gather(*(put(store, each) for each in big))
+    assert await counted(store, "Observation") == 21
+
+
+async def test_a_file_locked_for_long_is_unavailable_for_writing(store: SqliteStore, path: Path) -> None:
+    """Reading goes on; writing too, when the lock is gone."""
+    await put(store, write("Observation/before"))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable):
+        await put(store, write("Observation/o1"))
+    with pytest.raises(Unavailable):
+        await store.ledger.put("kind", "key", b"x", expires=None)
+    assert ids(await found(store, "Observation")) == ["before"]
+    other.execute("ROLLBACK")
+    other.close()
+    await put(store, write("Observation/o1"))
+
+
+UNWRITABLE = [
+    Entries(dates=(Span("date", 0, 2**80),)),
+    Entries(numbers=(Number("probability", float("nan"), 1.0),)),
+    Entries(tokens=(Token("code", None, "secret-\udcff"),)),
+    Entries(references=(Ref("subject", "Patient/secret-\udcff"),)),
+]
+
+
+@pytest.mark.parametrize("entries", UNWRITABLE, ids=["a huge date", "not a number", "half a character", "in a link"])
+async def test_a_commit_that_cannot_be_written_harms_no_other(
+    store: SqliteStore, entries: Entries, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It fails alone, and neither the error nor the log says what was in it."""
+    caplog.set_level(logging.DEBUG)
+    bad = write("Observation/secret-id", entries=entries, text="secret-text")
+    writes = [write(f"Observation/o{n}") for n in range(5)] + [bad] + [write(f"Observation/o{n}") for n in range(5, 9)]
+    outcomes = await asyncio.gather(*(put(store, each) for each in writes), return_exceptions=True)
+    failed = outcomes.pop(5)
+    assert isinstance(failed, Unavailable | Unwritable)
+    assert "secret" not in repr(failed)
+    assert failed.__cause__ is None
+    assert failed.__context__ is None
+    assert all(isinstance(outcome, list) for outcome in outcomes)
+    assert await counted(store, "Observation") == 9
+    assert await one(store, "Observation/secret-id") is None
+    assert caplog.records
+    assert "secret" not in caplog.text
+
+
+async def test_two_audit_rows_of_one_id_are_a_fault_of_the_second(store: SqliteStore) -> None:
+    """The chain has no gap where it was."""
+    await store.commit(Commit(audits=(audit_row("a"),)))
+    with pytest.raises(Unavailable):
+        await store.commit(Commit(audits=(audit_row("b"), audit_row("a"))))
+    await store.commit(Commit(audits=(audit_row("c"),)))
+    assert [(entry.seq, entry.row.id) async for entry in store.system().audit_chain()] == [(1, "a"), (2, "c")]
+
+
+async def test_a_snapshot_is_over_after_its_block(store: SqliteStore) -> None:
+    """Its connection belongs to the next."""
+    async with store.snapshot() as snapshot:
+        await snapshot.count(Plan(("Observation",)), visible=TRUE)
+    with pytest.raises(AttributeError):
+        await snapshot.count(Plan(("Observation",)), visible=TRUE)
+
+
+async def test_many_snapshots_stand_open_at_once(store: SqliteStore) -> None:
+    """Each as it began; their connections are kept or closed when they end."""
+    opened = []
+    for n in range(12):
+        context = store.snapshot()
+        opened.append((context, await context.__aenter__()))
+        assert await opened[-1][1].count(Plan(("Observation",)), visible=TRUE) == n
+        await put(store, write(f"Observation/o{n}"))
+    for n, (context, snapshot) in enumerate(opened):
+        assert await snapshot.count(Plan(("Observation",)), visible=TRUE) == n
+        await context.__aexit__(None, None, None)
+    assert await counted(store, "Observation") == 12
+
+
+async def test_a_snapshot_may_outlive_the_store(path: Path) -> None:
+    """Closing does not pull the rows from under a reader."""
+    store = SqliteStore(path, clock=Clock())
+    await put(store, write("Observation/o1"))
+    async with store.snapshot() as snapshot:
+        assert await snapshot.count(Plan(("Observation",)), visible=TRUE) == 1
+        await store.close()
+        assert await snapshot.count(Plan(("Observation",)), visible=TRUE) == 1
+    await store.close()
+
+
+async def test_texts_are_kept_once_and_memory_is_bounded(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is forgotten is looked up again, never given a second number."""
+    monkeypatch.setattr(names, "_KEPT", 5)
+    for version in range(1, 4):
+        for n in range(10):
+            entries = Entries(
+                tokens=(Token("code", f"urn:{n}", f"c{version}"),), references=(Ref("subject", f"Patient/s{n}"),)
+            )
+            await put(store, write(f"Observation/o{n}", version=version, entries=entries, authors=frozenset({f"k{n}"})))
+    for n in range(10):
+        assert ids(await found(store, "Observation", where=TokenIs("code", f"urn:{n}", "c3"))) == [f"o{n}"]
+        assert ids(await found(store, "Observation", where=RefersTo("subject", f"Patient/s{n}"))) == [f"o{n}"]
+    with sqlite3.connect(path) as connection:
+        texts = [text for (text,) in connection.execute("SELECT text FROM symbol")]
+    connection.close()
+    assert len(texts) == len(set(texts)) == 32
+
+
+async def test_narrow_tables_hold_what_is_live_and_no_more(store: SqliteStore, path: Path) -> None:
+    """After updates and deletions nothing is left that nobody could find."""
+    entries = Entries(tokens=(Token("code", None, "x"),), references=(Ref("subject", "Patient/p1"),))
+    full = write("Observation/o1", entries=entries, keys=("k",), labels=frozenset({"PSY"}), links=frozenset({"A/b"}))
+    await put(store, full, replace(full, id="o2", facts=replace(full.facts, id="o2"), keys=()))
+    await put(store, replace(full, version=2, entries=Entries()), deletion("Observation/o2", 2))
+    with sqlite3.connect(path) as connection:
+        rows = {
+            table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("token", "link", "multi", "held", "resource", "version")
+        }
+    connection.close()
+    assert rows == {"token": 0, "link": 1, "multi": 1, "held": 1, "resource": 2, "version": 4}
