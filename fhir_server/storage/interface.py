@@ -2,9 +2,9 @@
 
 **Reading.** All reading happens in a `Snapshot`: every verb called on one snapshot sees the same committed state,
 policy versions included, so a decision and the data it was made for cannot come apart. Every reading verb demands
-`visible`, the caller's predicate; there is no overload without it. A row that does not satisfy it is treated as absent,
-before limits, counts and order. Stores judge with their own compiled form and assert `search.match.holds` on every row that
-leaves; a mismatch raises.
+`visible`, the caller's predicate; there is no overload without it. A row that does not satisfy it is treated as
+absent, before limits, counts and order. Stores judge with their own compiled form and assert `search.match.holds` on
+every row that leaves; a mismatch raises.
 
 **Deleted resources.** `search`, `count`, `AllRefs` and `AnyRef` see live resources only. `read` and `history` show a
 deleted resource as `Version(deleted=True, body=b"")`, judged by the facts of its last live version.

@@ -16,7 +16,7 @@ APPLICATION_ID: Final = 0x46484952
 
 _PAGE_BYTES: Final = 4096
 _MAPPED_BYTES: Final = 256 << 20
-_WAL_PAGES: Final = 4000
+_WAL_PAGES: Final = 8000
 _WAL_KEPT_BYTES: Final = 64 << 20
 
 
