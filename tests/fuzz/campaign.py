@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from tests.fuzz.case import Case
 from tests.fuzz.generate import Generator
 from tests.fuzz.house import House
-from tests.fuzz.state import Key, State
+from tests.fuzz.state import Key, State, logged_request
 from tests.fuzz.verdict import faults, imported, written
 from tests.fuzz.wire import Closed, Connection, Response
 
@@ -32,7 +33,7 @@ class Finding:
 @dataclass(slots=True)
 class Campaign:
     """What was sent and what came back. `statuses`: by kind and status; `spans`: when each refused write was under
-    way, microseconds since 1970; `accepted`: versions that answers speak of."""
+    way, microseconds since 1970; `accepted`: versions that answers speak of; `indexes`: of cases, by X-Request-Id."""
 
     house: House
     generator: Generator
@@ -42,6 +43,7 @@ class Campaign:
     documents: set[str] = field(default_factory=set)
     spans: list[tuple[int, int, Case]] = field(default_factory=list)
     slowest: tuple[float, Case | None] = (0.0, None)
+    indexes: dict[str, int] = field(default_factory=dict)
 
     def run(self, indexes: Iterable[int], advance: Callable[[], None] = lambda: None) -> None:
         """Send all of them; `advance` is called after each answer."""
@@ -70,6 +72,7 @@ class Campaign:
             return
         self.slowest = max(self.slowest, (time.perf_counter() - clock, case), key=lambda each: each[0])
         self.statuses[case.kind, response.status] += 1
+        self.indexes[response.headers.get("x-request-id", "")] = case.index
         for fault in faults(case, response, token):
             self.findings.append(Finding(case, fault, response))
         if case.method not in ("GET", "HEAD"):
@@ -90,7 +93,10 @@ class Campaign:
             self.documents.add(document)
 
     def judge(self, after: State) -> None:
-        """Find what changed without an answer that says so. An import writes all of a document in one commit."""
+        """Find what changed without an answer that says so, in a store whose server is stopped.
+
+        An import writes all of a document in one commit, so what has its time is its own.
+        """
         times = {time for key, time in after.times.items() if key[0] in self.documents and key[1] == 1}
         of_imports = {key for key, time in after.times.items() if time in times}
         for difference in self.house.before.differences(after, self.accepted | of_imports):
@@ -100,3 +106,12 @@ class Campaign:
         times = [time for key, time in after.times.items() if str(key) in difference]
         spans = ((begun - 1000, ended + 1000, case) for begun, ended, case in self.spans)
         return tuple(case for begun, ended, case in spans if any(begun <= at <= ended for at in times))
+
+    def judge_log(self) -> None:
+        """Find the first line of the access log that does not fit, and the request it is about."""
+        verdict = self.house.audit_verdict()
+        if verdict:
+            place = re.search(r"row (\d+)", verdict)
+            index = self.indexes.get(logged_request(self.house.store, int(place[1]))) if place else None
+            cases = () if index is None else (self.generator.case(index),)
+            self.findings.append(Finding(Case(-1, "state", ""), f"the access log: {verdict.strip()}", None, cases))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -67,6 +68,14 @@ def count_versions(path: Path) -> int:
         (count,) = file.execute("SELECT count(*) FROM version").fetchone()
     file.close()
     return int(count)
+
+
+def logged_request(path: Path, seq: int) -> str:
+    """The request id in that line of the access log, "" when there is none to be read."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
+        row = file.execute("SELECT body FROM audit WHERE seq = ?", (seq,)).fetchone()
+    file.close()
+    return str(json.loads(row[0]).get("request", "")) if row else ""
 
 
 def _rows(file: sqlite3.Connection, keys: Mapping[int, str]) -> dict[tuple[str, str], list[str]]:

@@ -16,7 +16,7 @@ from tests.storage.worlds import PLANS, PREDICATES, WORLDS, World
 def test_the_store_agrees_with_the_memory_reader(runner: asyncio.Runner, fresh: Callable[[], Awaitable[Store]]) -> None:
     """Random records, some rewritten or deleted; random plans and visibility over the whole algebra."""
 
-    @settings(max_examples=150)
+    @settings(max_examples=100)
     @given(WORLDS, PLANS, PREDICATES, PLANS)
     def agree(world: World, plan: Plan, visible: Predicate, other: Plan) -> None:
         async def check() -> None:

@@ -17,7 +17,7 @@ from fhir_server.search.entries import Entries, Number, Ref, Span, Token
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import TRUE, RefersTo, TokenIs
 from fhir_server.storage.interface import Commit
-from fhir_server.storage.sqlite import names
+from fhir_server.storage.sqlite import names, writer
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.storage.sqlite.writer import Unwritable
 from tests.storage.making import Clock, audit_row, counted, deletion, found, ids, one, put, write
@@ -72,14 +72,14 @@ async def test_one_store_serves_several_event_loops(store: SqliteStore) -> None:
 async def test_a_full_disk_fails_the_group_and_nothing_else(store: SqliteStore) -> None:
     """Unavailable, nothing half written, and writing goes on when there is room again."""
     await put(store, write("Observation/before"))
-    writer = store._writer._connection
-    (pages,) = writer.execute("PRAGMA page_count").fetchone()
-    writer.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+    connection = store._writer._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
     big = [write(f"Observation/o{n}", text="x" * 10_000, authors=frozenset({f"rpps:{n}"})) for n in range(20)]
     outcomes = await asyncio.gather(*(put(store, each) for each in big), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 20
     assert ids(await found(store, "Observation")) == ["before"]
-    writer.execute("PRAGMA max_page_count = 1000000").fetchone()
+    connection.execute("PRAGMA max_page_count = 1000000").fetchone()
     await asyncio.gather(*(put(store, each) for each in big))
     assert await counted(store, "Observation") == 21
 
@@ -135,6 +135,56 @@ async def test_two_audit_rows_of_one_id_are_a_fault_of_the_second(store: SqliteS
         await store.commit(Commit(audits=(audit_row("b"), audit_row("a"))))
     await store.commit(Commit(audits=(audit_row("c"),)))
     assert [(entry.seq, entry.row.id) async for entry in store.system().audit_chain()] == [(1, "a"), (2, "c")]
+
+
+async def test_a_long_queue_is_written_in_several_groups(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the first does not wait for the last."""
+    monkeypatch.setattr(writer, "_MOST_JOBS", 5)
+    made = await asyncio.gather(*(put(store, write(f"Observation/o{n}")) for n in range(30)))
+    assert len({versions[0].time for versions in made}) >= 6
+
+
+async def test_an_event_loop_that_closed_before_its_answer_stops_nobody(store: SqliteStore, path: Path) -> None:
+    """Its commit is written; the writer goes on for the others."""
+    patient = SqliteStore(path, clock=Clock(), busy=10)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    async def leave() -> None:
+        task = asyncio.create_task(put(patient, write("Observation/left")))
+        await asyncio.sleep(0.05)
+        task.cancel()
+
+    await asyncio.to_thread(lambda: asyncio.run(leave()))
+    other.execute("ROLLBACK")
+    other.close()
+    await put(patient, write("Observation/after"))
+    assert ids(await found(store, "Observation")) == ["left", "after"]
+    await patient.close()
+
+
+async def test_a_file_that_cannot_be_read_is_unavailable(store: SqliteStore, path: Path) -> None:
+    """Fail closed: in a snapshot, in the ledger, in the unrestricted view, at the start of a snapshot."""
+    await put(store, write("Observation/o1"))
+    with sqlite3.connect(path) as connection:
+        for table in ("version", "ledger", "head"):
+            connection.execute(f"DROP TABLE {table}")
+    connection.close()
+    with pytest.raises(Unavailable):
+        await found(store, "Observation")
+    with pytest.raises(Unavailable):
+        await one(store, "Observation/o1")
+    with pytest.raises(Unavailable):
+        await store.ledger.get("kind", "key", now=0)
+    with pytest.raises(Unavailable):
+        await store.system().audit_head()
+    with pytest.raises(Unavailable):
+        await put(store, write("Observation/o2"))
+    for reader in store._pool._idle:
+        reader.connection.close()
+    with pytest.raises(Unavailable):
+        await counted(store, "Observation")
+    assert await counted(store, "Observation") == 1
 
 
 async def test_a_snapshot_is_over_after_its_block(store: SqliteStore) -> None:

@@ -62,25 +62,21 @@ class SnapshotContext:
         self._pool = pool
 
     async def __aenter__(self) -> SqliteSnapshot:
-        self._reader = self._pool.take()
-        self._snapshot = SqliteSnapshot(self._reader)
+        reader = self._pool.take()
         try:
-            self._reader.cursor.execute("BEGIN")
+            reader.cursor.execute("BEGIN")
         except sqlite3.Error as error:
-            self._end()
+            reader.connection.close()
             raise Unavailable from error
+        self._reader, self._snapshot = reader, SqliteSnapshot(reader)
         return self._snapshot
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self._snapshot.end()
+        with suppress(sqlite3.Error):
+            self._reader.cursor.execute("COMMIT")
+        self._pool.give_back(self._reader)
         if isinstance(error, sqlite3.Error):
             raise Unavailable from error
-
-    def _end(self) -> None:
-        self._snapshot.end()
-        if self._reader.connection.in_transaction:
-            with suppress(sqlite3.Error):
-                self._reader.cursor.execute("COMMIT")
-        self._pool.give_back(self._reader)
