@@ -60,12 +60,12 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._wanted = 0
         self._sent = 0.0
+        self._waiting = False
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the first request."""
+        """Ready to send."""
         self._transport = cast("asyncio.WriteTransport", transport)
-        self._send()
 
     def data_received(self, data: bytes) -> None:
         """Gather one response, then send the next request."""
@@ -78,16 +78,20 @@ class Connection(asyncio.Protocol):
         if len(self._buffer) >= self._wanted:
             self._load.done(self._sent, int(self._buffer[9:12]))
             self._buffer, self._wanted = b"", 0
-            self._send()
+            self.send()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The end, wanted or not."""
+        """The end; a response that will not come any more is a failure."""
+        if self._waiting:
+            self._load.statuses[0] += 1
         if not self._finished.done():
             self._finished.set_result(None)
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """The next request, or the end."""
         assert self._transport
         request = self._load.take()
+        self._waiting = request is not None
         if request is None:
             self._transport.close()
             return
@@ -115,10 +119,12 @@ async def run(port: int, requests: list[bytes], connections: int, seconds: float
     """Keep `connections` busy for `seconds`, or until every request was sent `once`."""
     loop = asyncio.get_running_loop()
     load = Load(requests, seconds, once=once)
-    load.begin()
     ends: list[asyncio.Future[None]] = [loop.create_future() for _ in range(connections)]
-    for finished in ends:
-        await loop.create_connection(partial(Connection, load, finished), "127.0.0.1", port)
+    made = [await loop.create_connection(partial(Connection, load, end), "127.0.0.1", port) for end in ends]
+    # The clock starts when all are connected: what is measured is requests, not the queue of a listening socket.
+    load.begin()
+    for _, connection in made:
+        connection.send()
     await asyncio.wait(ends, timeout=seconds + 30)
     return load
 

@@ -16,10 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fhir_server.app import create_app, services
 from fhir_server.auth.actor import ROLES, Actor
+from fhir_server.auth.scopes import resource_scopes
 from fhir_server.auth.tokens import issue, revoke
 from fhir_server.consent.audit import verify
 from fhir_server.context import Services
 from fhir_server.demo.build import build, credentials
+from fhir_server.errors import FhirServerError
 from fhir_server.record.migration import Outcome, documents_in, import_one
 from fhir_server.serving import run
 from fhir_server.settings import Settings
@@ -46,6 +48,8 @@ def serve(
             raise typer.BadParameter("--open listens on loopback only; unset FHIR_SERVER_HOST")
         console.rule("[bold red]OPEN: NO AUTHORIZATION, NO CONSENT, NO AUDIT")
         console.print("Everyone on this machine reads and writes everything. For tests and benchmarks.", style="red")
+    if settings.host in ("0.0.0.0", "::") and not settings.base_url:
+        console.print(f"Links will say http://{settings.host}: set FHIR_SERVER_BASE_URL.", style="yellow")
     console.print(f"{settings.fhir_base}  ({settings.store})")
     run(create_app(settings, open=open), settings)
 
@@ -121,8 +125,12 @@ def token_issue(
     hours: Annotated[float, typer.Option(help="How long it lives.")] = 1.0,
 ) -> None:
     """Print a new access token. It is stored hashed: this is the only time it is seen."""
-    if role not in ROLES or role == "open":
-        raise typer.BadParameter("unknown role", param_hint="--role")
+    patients = tuple(each.removeprefix("Patient/") for each in patient or ())
+    _check_token(role, patients, rpps, profession, authoriser, hours)
+    try:
+        resource_scopes(scope or ())
+    except FhirServerError as error:
+        raise typer.BadParameter(str(error), param_hint="--scope") from error
     named = {"rpps": rpps, "org": structure, "client": client, "country": country}
     keys = {f"{kind}:{value}" for kind, value in named.items() if value} | {reference, *(role_reference or ())}
     actor = Actor(
@@ -131,7 +139,7 @@ def token_issue(
         name=name,
         jti="",
         keys=frozenset(keys),
-        patients=tuple(patient or ()),
+        patients=patients,
         authoriser={"Patient": "patient", "RelatedPerson": "rep"}.get(authoriser.partition("/")[0], ""),
         authoriser_key=authoriser,
         profession=profession,
@@ -179,6 +187,26 @@ def audit_verify() -> None:
         raise typer.Exit(2) from error
     typer.echo(text)
     raise typer.Exit(0 if intact else 1)
+
+
+def _check_token(
+    role: str, patients: tuple[str, ...], rpps: str, profession: str, authoriser: str, hours: float
+) -> None:
+    """Refuse what would be a token that opens nothing."""
+    if role not in ROLES or role == "open":
+        raise typer.BadParameter("unknown role", param_hint="--role")
+    if role in ("patient", "rep", "app") and not patients:
+        raise typer.BadParameter("say whose record it opens", param_hint="--patient")
+    if role == "app" and not authoriser:
+        raise typer.BadParameter("say who let the application in", param_hint="--authoriser")
+    if role == "lgc" and rpps:
+        raise typer.BadParameter(
+            "software acting for a professional has the role ps, and --client", param_hint="--role"
+        )
+    if role == "ps" and not (rpps and profession):
+        raise typer.BadParameter("a professional has --rpps and --profession", param_hint="--rpps")
+    if hours <= 0:
+        raise typer.BadParameter("must be positive", param_hint="--hours")
 
 
 def _settings() -> Settings:

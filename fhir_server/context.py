@@ -15,6 +15,7 @@ from fhir_server.consent.narrow import Narrow
 from fhir_server.errors import FhirServerError, Forbidden, Malformed
 from fhir_server.fhir.definitions import Definitions
 from fhir_server.search.cursor import Cursors
+from fhir_server.search.facts import Facts
 from fhir_server.search.predicate import Predicate
 from fhir_server.search.registry import SearchRegistry
 from fhir_server.settings import Settings
@@ -90,7 +91,16 @@ class Trace:
     patient: str | None = None
     query: str = ""
     version: int = 0
+    vis: int = 0
+    release_at: int | None = None
     request_id: str = ""
+
+    def shows(self, facts: Facts, version: int) -> None:
+        """The resource that the request is about: what its label hides, its line in the log hides too."""
+        self.type, self.id, self.version = facts.rtype, facts.id, version
+        self.patient = facts.patient or self.patient
+        self.vis |= facts.vis
+        self.release_at = facts.release_at or self.release_at
 
 
 @dataclass(slots=True)
@@ -134,8 +144,10 @@ class Context:
 
         `letter`: the right that is used, which granular scopes are asked for (access §2).
         """
-        self.trace.patient = await self.services.narrow.record_of(snapshot, type, id)
-        await self.services.narrow.check_shared(snapshot, self.actor, type)
+        for facts in await self.services.narrow.whereabouts(snapshot, type, id):
+            self.trace.patient = facts.patient
+            self.trace.vis |= facts.vis
+            self.trace.release_at = facts.release_at or self.trace.release_at
         return await self.services.narrow.for_instance(snapshot, self.actor, type, id, letter=letter)
 
     def checked(self, resource: Any, type: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,11 @@ class MethodNotAllowed(FhirServerError):
     """This interaction is not offered here."""
 
     code = "not-supported"
+
+    def __init__(self, text: str = "", *, allowed: Iterable[str] = ("GET", "HEAD"), **more: Any) -> None:
+        """`allowed`: the methods that the target does take."""
+        super().__init__(text, **more)
+        self.allowed = tuple(allowed)
 
 
 class NotAcceptable(FhirServerError):

@@ -59,8 +59,14 @@ class FhirDoor:
         if path != ROOT and not path.startswith(ROOT + "/"):
             raise NotFound("The FHIR interface is under /fhir.")
         ctx = await caller(self._services, headers, Trace(request_id=request_id))
-        body = await read_body(receive, headers, self._services.settings.max_body_bytes)
-        return await answer(ctx, negotiated(scope, headers, body))
+        try:
+            body = await read_body(receive, headers, self._services.settings.max_body_bytes)
+            request = negotiated(scope, headers, body)
+        except FhirServerError as error:
+            ctx.trace.interaction = "refused"
+            await ctx.record(error)
+            raise
+        return await answer(ctx, request)
 
     async def _health(self, path: str) -> Answer:
         if path == "/health/live":

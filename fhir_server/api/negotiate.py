@@ -40,7 +40,7 @@ def negotiated(scope: MutableMapping[str, Any], headers: Headers, body: bytes) -
         if body and media != _FORM:
             raise UnsupportedMediaType(f"A search is posted as {_FORM}.", expression="Content-Type")
         query, body = query + _pairs(body, "body"), b""
-    elif body:
+    elif body and method != "PATCH":
         _check_content(path, media)
     accept = _accept(headers.get("accept"), query, raw=path[:1] == ("Binary",) and method in ("GET", "HEAD"))
     prefer = _prefer(headers.get("prefer"))
@@ -77,7 +77,9 @@ def _media_type(header: str) -> str:
 
 def _check_content(path: tuple[str, ...], media: str) -> None:
     """Operations and Binary take other content than FHIR; they judge it themselves."""
-    if media in JSON_TYPES or (path[-1:] and path[-1].startswith("$")) or path[:1] == ("Binary",):
+    if media in JSON_TYPES or (path[-1:] and path[-1].startswith("$")):
+        return
+    if path[:1] == ("Binary",) and media and media != "application/fhir+xml":
         return
     if media in _XML_TYPES:
         raise UnsupportedMediaType("FHIR in XML is not offered yet; send JSON.", expression="Content-Type")
@@ -86,9 +88,10 @@ def _check_content(path: tuple[str, ...], media: str) -> None:
 
 def _accept(header: str, query: tuple[tuple[str, str], ...], *, raw: bool) -> str:
     """What the client takes; `_format` wins over the header. A Binary may be asked for in any type."""
-    formats = [value for name, value in query if name == "_format"]
+    formats = [value for name, value in query if name == "_format" and value.strip()]
     if formats:
-        if formats[-1].partition(";")[0].strip().lower() not in _FORMATS:
+        # A plus sign that the client forgot to escape has become a blank.
+        if formats[-1].partition(";")[0].strip().lower().replace(" ", "+") not in _FORMATS:
             raise NotAcceptable("This server answers in JSON.", expression="_format")
         return "application/fhir+json"
     if raw or not header:

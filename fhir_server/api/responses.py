@@ -48,7 +48,7 @@ def failure(error: FhirServerError, status: int | None = None) -> Reply:
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b'Bearer realm="fhir"'))
     if isinstance(error, MethodNotAllowed):
-        headers.append((b"allow", b"GET, HEAD, POST, PUT, DELETE"))
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     if isinstance(error, (Unavailable, TooManyRequests)):
         headers.append((b"retry-after", b"1"))
     return Reply(code, headers, body)

@@ -29,15 +29,16 @@ ACTIONS: Final[Mapping[str, str]] = {
     "patch": "U",
     "delete": "D",
 }
-# Parameters, and hops of chains, whose values say who somebody is.
+# Parameters, and hops of chains, whose values say who somebody is, or which resource is meant: it may be a hidden one.
 _IDENTITY: Final = frozenset(
-    {"identifier", "name", "family", "given", "phonetic", "birthdate", "telecom", "email", "phone"}
+    {"_id", "identifier", "name", "family", "given", "phonetic", "birthdate", "telecom", "email", "phone"}
 )
 _HOPS: Final = re.compile(r"[.:]")
 
 
 class Traced(Protocol):
-    """What is known of a request when its line is written. `query`: urlencoded; `version` 0 when none is meant."""
+    """What is known of a request when its line is written. `query`: urlencoded; `version` 0 when none is meant; `vis`
+    and `release_at`: of the resource it is about, or of the documents whose content that is."""
 
     interaction: str
     type: str
@@ -45,6 +46,8 @@ class Traced(Protocol):
     patient: str | None
     query: str
     version: int
+    vis: int
+    release_at: int | None
     request_id: str
 
 
@@ -62,6 +65,8 @@ def row(actor: Actor, trace: Traced, *, outcome: str, now: int, id: str = "") ->
         "type": trace.type,
         "resource": trace.id,
         "version": trace.version,
+        "vis": trace.vis,
+        "release_at": trace.release_at,
         "query": b64encode(redacted(trace.query).encode()).decode(),
         "request": trace.request_id,
         "authorization": _decides(actor, trace, outcome),
@@ -72,7 +77,7 @@ def row(actor: Actor, trace: Traced, *, outcome: str, now: int, id: str = "") ->
 
 
 def redacted(query: str) -> str:
-    """The query with `*` for every value that says who somebody is."""
+    """The query with `*` for every value that says who somebody is, or which resource is meant."""
     pairs = parse_qsl(query, keep_blank_values=True)
     return urlencode([(name, "*" if _identifies(name) else value) for name, value in pairs], safe="*")
 

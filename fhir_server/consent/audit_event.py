@@ -5,6 +5,7 @@ Rendered when it is read: the log itself stays as it was written, and each reade
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -148,13 +149,19 @@ def _entities(said: Mapping[str, Any], withheld: bool) -> list[dict[str, Any]]:
     if said.get("patient"):
         found.append(_entity("1", "1", what={"reference": f"Patient/{said['patient']}"}))
     if _searches(said):
-        found.append(_entity("2", "24", query=said.get("query", "")))
+        found.append(_entity("2", "24", query=_query(said)))
     elif said.get("type"):
         found.append(_entity("2", "4", what={"display": "document"} if withheld else _data(said)))
     if said.get("request"):
         kind = {"system": _REQUEST, "code": "XrequestId"}
         found.append({"what": {"identifier": {"value": said["request"]}}, "type": kind})
     return found
+
+
+def _query(said: Mapping[str, Any]) -> str:
+    """What was searched, as base64: the type and the parameters as they were kept."""
+    asked = b64decode(said.get("query", "")).decode()
+    return b64encode(f"{said.get('type', '')}?{asked}".rstrip("?").encode()).decode()
 
 
 def _data(said: Mapping[str, Any]) -> dict[str, str]:

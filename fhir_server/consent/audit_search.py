@@ -22,6 +22,7 @@ _PAGE: Final = 200
 _PREFIXES: Final = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
 _MOST: Final = 500
 _LINE: Final = Facts(rtype="AuditEvent", id="", kind="record")
+_HIDDEN_FROM_REPRESENTATIVES: Final = Bit(INVISIBLE_REPRESENTANTS_LEGAUX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,13 @@ async def as_seen(snapshot: Snapshot, reader: Reader, entry: AuditEntry) -> dict
     return to_audit_event(entry, base=reader.base, withheld=await _about(snapshot, reader, said, unreleased))
 
 
-_HIDDEN_FROM_REPRESENTATIVES: Final = Bit(INVISIBLE_REPRESENTANTS_LEGAUX)
-
-
 async def _about(snapshot: Snapshot, reader: Reader, said: Mapping[str, Any], hidden: Predicate) -> bool:
-    """Whether the resource of a line, or a document whose content it is, is in this record and hidden so."""
+    """Whether the resource of a line, or a document whose content it is, is hidden so: when the line was written, or as
+    it is in this record today. The line remembers what has since been deleted, or was never kept."""
     type_, id_ = said.get("type", ""), said.get("resource", "")
+    then = Facts(type_, id_, "record", vis=said.get("vis", 0), release_at=said.get("release_at"))
+    if holds(hidden, Row(then, Entries(), 0)):
+        return True
     if not id_:
         return False
     of_record = conj(Eq("kind", "record"), Eq("patient", reader.patient), hidden)

@@ -1,4 +1,4 @@
-"""Who may write what (spec access §3.3 and §3.5; domain DOC-17, DOC-23, DOC-25, DOC-26).
+"""Who may write what (spec access §3.3 and §3.5; domain DOC-17, DOC-20 to DOC-26).
 
 What the writer may see is settled before: `before` is a version that they see, or that they deposited.
 """
@@ -11,16 +11,19 @@ from typing import Any, Final
 from fhir_server.auth.actor import Actor
 from fhir_server.consent.keys import keys_of, person_keys
 from fhir_server.consent.kinds import types
-from fhir_server.consent.policy import RecordPolicy
+from fhir_server.consent.policy import RecordPolicy, Team, team_of
 from fhir_server.consent.rules import shared_with
 from fhir_server.errors import Forbidden, Invalid, Issue, MethodNotAllowed, NotFound
 from fhir_server.search.entries import Entries
 from fhir_server.search.facts import INVISIBLE_REPRESENTANTS_LEGAUX, Facts
 from fhir_server.search.match import Row, holds
+from fhir_server.search.predicate import FALSE
 
 NO_SPACE: Final = "No open record exists for this patient."
 _NOT_SHARED: Final = "Consent not given, access refused."
 _PATIENT_SETTING: Final = "EXP_PATIENT"
+_ARCHIVED: Final = "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived"
+_CHANGEABLE: Final = frozenset({"id", "meta", "status", "securityLabel"})
 
 
 def may_write(
@@ -35,7 +38,8 @@ def may_write(
 ) -> None:
     """Return if the caller may do that; raise Forbidden, NotFound, MethodNotAllowed or Invalid otherwise.
 
-    `interaction`: create, update or delete. `policy`: of the record that `after` is in, None for what is nobody's.
+    `interaction`: create, update or delete. `policy`: of the record that `after` is in, None for what is nobody's; for
+    an application then the one of its token, without which it writes nothing.
     `before`: of the current version as the caller sees or owns it; `after`: of the new one, None for a deletion.
     """
     if actor.role == "open":
@@ -69,10 +73,11 @@ def may_replace(actor: Actor, replaced: Facts) -> None:
         raise Forbidden("Only its author replaces a document.")
 
 
-def check_document(actor: Actor, resource: Mapping[str, Any], facts: Facts) -> None:
-    """Raise Invalid, naming each place, where a document's codes do not fit its depositor (DOC-26).
+def check_document(actor: Actor, resource: Mapping[str, Any], facts: Facts, *, base: str = "") -> None:
+    """Raise Invalid, naming each place, where a document's codes or author do not fit its depositor (DOC-26).
 
-    What a patient deposits is of class 90 with a patient's type, facility and setting; a professional's is not.
+    What a patient deposits is of class 90 with a patient's type, facility and setting, and by the patient or the
+    representative who deposited it; a professional's is not. `base`: the FHIR base url of this server.
     """
     if facts.rtype != "DocumentReference" or actor.role not in ("patient", "rep", "ps"):
         return
@@ -85,9 +90,59 @@ def check_document(actor: Actor, resource: Mapping[str, Any], facts: Facts) -> N
     }
     text, wrong = "This is said of documents that patients deposit.", [place for place, each in said.items() if each]
     if actor.role != "ps":
+        said["author"] = _by_depositor(resource, facts, base)
         text, wrong = "A patient's own document says so here.", [place for place, each in said.items() if not each]
     if wrong:
         raise Invalid(issues=[Issue("business-rule", text, f"DocumentReference.{place}") for place in wrong])
+
+
+def check_document_update(actor: Actor, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise MethodNotAllowed, naming each element, where a document changes in more than DOC-20 lets it.
+
+    Whatever the interaction, the difference decides (DOC-21): status, securityLabel, the extension isArchived and meta.
+    Of a document that is theirs, which `may_write` sees to, the patient's side changes anything but the subject.
+    """
+    if after.get("resourceType") != "DocumentReference" or actor.role == "open":
+        return
+    changed = {
+        name.removeprefix("_")
+        for name in {*before, *after} - _CHANGEABLE
+        if _judged(before, name) != _judged(after, name)
+    }
+    if actor.role in ("patient", "rep"):
+        changed &= {"subject"}
+    if changed:
+        text = "This is not changed in a document; it is replaced by another."
+        places = [f"DocumentReference.{name}" for name in sorted(changed)]
+        raise MethodNotAllowed(issues=[Issue("not-supported", text, place) for place in places])
+
+
+def check_team_update(
+    actor: Actor,
+    policy: RecordPolicy,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    *,
+    now: int,
+    base: str,
+) -> None:
+    """Raise Forbidden where a professional would widen a CareTeam that the patient has consented to (D04).
+
+    They may take members out, shorten periods and end it: a consent is to the team as the patient knew it.
+    `policy`: of its record; `base`: the FHIR base url of this server.
+    """
+    if after.get("resourceType") != "CareTeam" or actor.role != "ps":
+        return
+    link = f"CareTeam/{before['id']}"
+    # A consent that begins later is one already.
+    consents = (each for each in policy.directives if each.id == "D04" and each.active and each.team == link)
+    if all(each.period.high is not None and each.period.high <= now for each in consents):
+        return
+    if after.get("status") != "active":
+        return
+    known, changed = (team_of(each, str(before["id"]), base=base) for each in (before, after))
+    if before.get("status") != "active" or _widens(known, changed):
+        raise Forbidden("Only with a new consent of the patient does a care team grow.")
 
 
 def check_sender(actor: Actor, resource: Mapping[str, Any]) -> None:
@@ -103,6 +158,8 @@ def _check_interaction(interaction: str, type: str) -> None:
         raise MethodNotAllowed("The access log is written by the server.")
     if type == "Consent" and interaction == "delete":
         raise MethodNotAllowed("A directive is ended, not deleted.")
+    if type == "Patient" and interaction == "delete":
+        raise MethodNotAllowed("A record is closed, not deleted.")
     if type == "Binary" and interaction != "create":
         raise MethodNotAllowed("Content is replaced with its document.")
 
@@ -131,13 +188,13 @@ def _application(
     """An application: what the patient shares with it by a live D09, and of that only what it wrote."""
     if type not in types().written_by["application"]:
         raise Forbidden
-    if type == "Binary" or (facts.patient is None and type == "Device"):
-        return _check_author(actor, before)
-    if facts.patient is None or facts.patient not in actor.patients:
+    nobodys = facts.patient is None and type in ("Binary", "Device")
+    if (facts.patient not in actor.patients and not nobodys) or policy is None or policy.patient not in actor.patients:
         raise Forbidden
-    if policy is None or policy.closed or not policy.readable or not _authorised(actor, policy, now):
+    if policy.closed or not policy.readable or not _authorised(actor, policy, now):
         raise NotFound(NO_SPACE)
-    if not holds(shared_with(actor, policy, now), Row(facts, Entries(), 0)):
+    shared = shared_with(actor, policy, now)
+    if shared == FALSE or not (nobodys or holds(shared, Row(facts, Entries(), 0))):
         raise Forbidden(_NOT_SHARED)
     return _check_author(actor, before)
 
@@ -193,6 +250,28 @@ def _authorised(actor: Actor, policy: RecordPolicy, now: int) -> bool:
     if actor.authoriser == "rep":
         return policy.represents(actor.authoriser_key, now)
     return actor.authoriser == "patient" and actor.authoriser_key == f"Patient/{policy.patient}"
+
+
+def _by_depositor(resource: Mapping[str, Any], facts: Facts, base: str) -> bool:
+    """Whether a document names as its authors the patient and those who deposited it, and no one else."""
+    own = facts.authors | {f"Patient/{facts.patient}"}
+    named = [keys_of(each, base) for each in resource.get("author", ())]
+    return bool(named) and all(keys and keys <= own for keys in named)
+
+
+def _judged(document: Mapping[str, Any], name: str) -> Any:
+    """An element as a change of it is judged; of the extensions, those other than isArchived."""
+    if name != "extension":
+        return document.get(name)
+    return [each for each in document.get(name, ()) if each.get("url") != _ARCHIVED]
+
+
+def _widens(known: Team, changed: Team) -> bool:
+    """Whether somebody takes part, or at some time, who did not before."""
+    return not changed.period.within(known.period) or not all(
+        any(member.keys <= one.keys and member.period.within(one.period) for one in known.members)
+        for member in changed.members
+    )
 
 
 def _patient_type(code: str | None) -> bool:

@@ -64,7 +64,7 @@ def facts_of(
         type_code=category.type_code,
         class_code=category.class_code,
         vis=vis,
-        labels=labels.labels | sensitivities(codings_in(resource)),
+        labels=labels.labels | sensitivities(codings_in(resource)) | _kept_labels(depositor, before, replaced),
         authors=before.authors if before else author_keys(depositor),
         participants=_participants(resource, base),
         data_time=data_time(resource),
@@ -110,6 +110,13 @@ def _visibility(type_: str, asked: int, depositor: Actor, before: Facts | None, 
         kept &= ~INVISIBLE_REPRESENTANTS_LEGAUX
     taken_over = replaced.vis if replaced else 0
     return asked | kept | (taken_over & ~MASQUE_PS if depositor.role in _HOLDERS else taken_over)
+
+
+def _kept_labels(depositor: Actor, before: Facts | None, replaced: Facts | None) -> frozenset[str]:
+    """The sensitivities that this writer cannot take away: all, but for the holder (I17)."""
+    if depositor.role == "open" or depositor.role in _HOLDERS:
+        return frozenset()
+    return frozenset().union(*(each.labels for each in (before, replaced) if each))
 
 
 def _release(vis: int, now: int, before: Facts | None, replaced: Facts | None) -> int | None:

@@ -15,6 +15,7 @@ from fhir_server.consent.matrix import Matrix
 from fhir_server.consent.policy import PolicyCache, RecordPolicy
 from fhir_server.consent.rules import Rules, shares_type
 from fhir_server.errors import Forbidden
+from fhir_server.search.facts import Facts
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import FALSE, Eq, Predicate, UriIs, conj, disj
 from fhir_server.settings import Settings
@@ -96,17 +97,15 @@ class Narrow:
         """The policy of a record as of that snapshot; a closed one for an unknown patient."""
         return await self._policies.policy(snapshot, patient, base=self._base)
 
-    async def record_of(self, snapshot: Snapshot, type: str, id: str) -> str | None:
-        """Whose record a resource is in; of content, whose document it is the content of. None for what is nobody's."""
-        if type != "Binary":
-            return await snapshot.compartment(type, id)
-        records = set(await self._pointing(snapshot, id))
-        return records.pop() if len(records) == 1 else None
+    async def whereabouts(self, snapshot: Snapshot, type: str, id: str) -> list[Facts]:
+        """Whose record a resource is in, as the access log wants to know it: of content, the documents it belongs to.
 
-    async def patients_through(self, snapshot: Snapshot, links: Iterable[str]) -> frozenset[str]:
-        """Whose records the resources "Type/id" are in: where a resource belongs that names no patient itself."""
-        found = [await snapshot.compartment(*link.split("/", 1)) for link in sorted(links)]
-        return frozenset(each for each in found if each)
+        Empty for what is nobody's. Of a resource that is no content, the patient alone is told.
+        """
+        if type == "Binary":
+            return await self._pointing(snapshot, id)
+        record = await snapshot.compartment(type, id)
+        return [Facts(type, id, "record", record)] if record else []
 
     async def _predicate(
         self, snapshot: Snapshot, actor: Actor, records: Iterable[str], letter: str, only: Collection[str] | None
@@ -120,14 +119,15 @@ class Narrow:
         if actor.role not in _NAMING:
             return []
         if type == "Binary":
-            return await self._pointing(snapshot, id)
+            documents = await self._pointing(snapshot, id)
+            return [each.patient for each in documents if each.patient]
         record = await snapshot.compartment(type, id)
         return [record] if record else []
 
-    async def _pointing(self, snapshot: Snapshot, id: str) -> list[str]:
-        """The records of the documents whose content that Binary is."""
+    async def _pointing(self, snapshot: Snapshot, id: str) -> list[Facts]:
+        """The documents whose content that Binary is."""
         urls = (f"Binary/{id}", f"{self._base}/Binary/{id}")
         where = disj(*(UriIs("location", "exact", url) for url in urls))
         plan = Plan(types=("DocumentReference",), where=where, limit=_DOCUMENTS)
         found = await snapshot.search(plan, visible=conj(Eq("kind", "record"), Eq("rtype", "DocumentReference")))
-        return [each.facts.patient for each in found if each.facts.patient]
+        return [each.facts for each in found]

@@ -22,6 +22,11 @@ class Span(NamedTuple):
         """Whether the span covers that time."""
         return (self.low is None or self.low <= now) and (self.high is None or now < self.high)
 
+    def within(self, other: Span) -> bool:
+        """Whether the other span covers all of this one."""
+        begins = other.low is None or (self.low is not None and other.low <= self.low)
+        return begins and (other.high is None or (self.high is not None and self.high <= other.high))
+
 
 ALWAYS = Span()
 

@@ -125,10 +125,18 @@ async def load_policy(snapshot: Snapshot, patient: str, *, base: str = "") -> Re
         readable=readable,
         directives=directives,
         lineages=await _lineages(snapshot, patient, directives),
-        teams=tuple(_teams((orjson.loads(each.body) for each in found["CareTeam"]), base)),
+        teams=_teams((orjson.loads(each.body) for each in found["CareTeam"]), base),
         practitioners=_practitioners(person, base),
         representatives=_representatives(person, (orjson.loads(each.body) for each in found["RelatedPerson"])),
     )
+
+
+def team_of(resource: Mapping[str, Any], id: str, *, base: str) -> Team:
+    """The CareTeam with that id, whatever its status. `base`: the FHIR base url of this server."""
+    members = tuple(
+        Member(keys_of(each.get("member"), base), _period(each)) for each in resource.get("participant", ())
+    )
+    return Team(f"CareTeam/{id}", _period(resource), members)
 
 
 class PolicyCache:
@@ -185,14 +193,8 @@ async def _lineages(snapshot: Snapshot, patient: str, directives: Iterable[Direc
     return found
 
 
-def _teams(resources: Iterable[Mapping[str, Any]], base: str) -> Iterable[Team]:
-    for resource in resources:
-        if resource.get("status") != "active":
-            continue
-        members = tuple(
-            Member(keys_of(each.get("member"), base), _period(each)) for each in resource.get("participant", ())
-        )
-        yield Team(f"CareTeam/{resource['id']}", _period(resource), members)
+def _teams(resources: Iterable[Mapping[str, Any]], base: str) -> tuple[Team, ...]:
+    return tuple(team_of(each, each["id"], base=base) for each in resources if each.get("status") == "active")
 
 
 def _practitioners(person: Mapping[str, Any], base: str) -> frozenset[str]:

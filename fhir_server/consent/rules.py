@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fhir_server.auth.actor import ROLES, Actor
-from fhir_server.auth.scopes import scope_predicate
+from fhir_server.auth.scopes import resource_scopes, scope_predicate
 from fhir_server.consent.categories import classes_of, tables
 from fhir_server.consent.directives import Directive
 from fhir_server.consent.keys import own_keys, person_keys
@@ -235,10 +235,10 @@ def shared_with(actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
 
 def shares_type(actor: Actor, policy: RecordPolicy, type: str, now: int) -> bool:
     """Whether a live D09 could show an application anything of that type: if not, it is told so (403), for that is its
-    own grant and says nothing of the record."""
+    own grant and says nothing of the record. Content is judged as the documents that it belongs to."""
     if type == "Communication" or type in types().confidential:
         return False
-    classes = classes_of(type)
+    classes = classes_of("DocumentReference" if type == "Binary" else type)
     return any(
         each.label is None or each.label.column == "labels" or classes is None or each.label.value in classes
         for each in policy.live(now, "D09")
@@ -256,11 +256,34 @@ def _with_carriers(actor: Actor, plain: Predicate, policies: Mapping[str, Record
     fresh = _unlinked(actor, now)
     if rows == FALSE:
         return fresh
-    content = conj(Eq("rtype", "Binary"), AnyRef(conj(Eq("rtype", "DocumentReference"), rows)))
+    content = conj(Eq("rtype", "Binary"), AnyRef(conj(Eq("rtype", "DocumentReference"), _scoped(actor), rows)))
     # A carrier names its own patient: that the Patient itself is not for this caller hides nothing more.
     themselves = conj(Eq("rtype", "Patient"), one_of("patient", policies))
     inner = conj(carrier, plain, AllRefs(disj(rows, themselves)))
     return disj(rows, content, fresh, conj(carrier, plain, AllRefs(disj(rows, themselves, content, fresh, inner))))
+
+
+def _scoped(actor: Actor) -> Predicate:
+    """The documents whose content the scopes give: all, unless scopes narrow which documents are read.
+
+    Linked rows are judged by their facts alone, which know the type of a document by its code; what a scope narrows by
+    anything else gives no content.
+    """
+    reading = [each for each in resource_scopes(actor.scopes) if each.type in ("*", "DocumentReference")]
+    if not any(each.criteria for each in reading):
+        return TRUE
+    return disj(
+        *(
+            conj(*(_document_type(value) if name == "type" else FALSE for name, value in each.criteria))
+            for each in reading
+            if not set(each.letters).isdisjoint("rs")
+        )
+    )
+
+
+def _document_type(token: str) -> Predicate:
+    code = token.rpartition("|")[2]
+    return Eq("type_code", code) if code else FALSE
 
 
 def _unlinked(actor: Actor, now: int) -> Predicate:

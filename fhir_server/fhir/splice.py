@@ -15,9 +15,11 @@ import orjson
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENTRIES: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_DIV: Final = re.compile(rb'"div"\s*:\s*"(?:[^"\\]|\\.)*"')
+_HREF: Final = re.compile(rb'(\b(?:href|src)\s*=\s*(?:\\"|\'))(urn:[^"\'\\<>]+)(\\"|\')')
 _STAMP: Final = b"0000-00-00T00:00:00.000Z"
 # Keys whose values are uris that a Bundle's fullUrl may stand in (http.html#trules): an Identifier.value is not one.
-_LINK: Final = re.compile(rb'"(reference|url|uri|value(?:Ur[il]|Uuid|Oid|Canonical))"(\s*:\s*)("(?:[^"\\]|\\.)*")')
+_LINK: Final = re.compile(rb'"(reference|url|uri|value(?:Ur[il]|Uuid|Oid))"(\s*:\s*)("(?:[^"\\]|\\.)*")')
 
 
 def members(body: bytes) -> dict[str, bytes]:
@@ -68,6 +70,16 @@ def with_links(body: bytes, resolve: Callable[[str, str], str | None]) -> bytes:
         return found[0] if target is None else b'"%s"%s%s' % (found[1], found[2], orjson.dumps(target))
 
     return _LINK.sub(change, body)
+
+
+def with_narrative_links(body: bytes, resolve: Callable[[str], str | None]) -> bytes:
+    """The body with each `urn:` uri in an href or src of a narrative that `resolve` answers for replaced."""
+
+    def link(found: re.Match[bytes]) -> bytes:
+        target = resolve(found[2].decode())
+        return found[0] if target is None else found[1] + target.encode() + found[3]
+
+    return _DIV.sub(lambda div: _HREF.sub(link, div[0]), body) if b"urn:" in body else body
 
 
 def _tail(parts: Mapping[str, bytes]) -> bytes:

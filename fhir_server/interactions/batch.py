@@ -21,6 +21,8 @@ async def batch_or_transaction(ctx: Context, request: Request, answer: Interacti
         for each, body in zip(sent.get("entry", ()), entry_resources(request.body), strict=True)
     ]
     if sent["type"] == "batch":
+        if not requests:
+            await ctx.record()
         entries = [await answer_entry(ctx, each, answer) for each in requests]
         return Answer(200, bundle("batch-response", entries))
     resources = [each.get("resource") for each in sent.get("entry", ())]

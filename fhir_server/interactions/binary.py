@@ -23,7 +23,7 @@ def content(request: Request, answer: Answer) -> Answer:
         return answer
     binary = orjson.loads(answer.body)
     answer.body = b64decode(binary.get("data", ""))
-    answer.content_type = binary["contentType"]
+    answer.content_type = binary.get("contentType", "application/octet-stream")
     answer.headers = _INERT
     return answer
 

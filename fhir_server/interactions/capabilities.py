@@ -14,8 +14,8 @@ from fhir_server.settings import CANONICAL_BASE
 
 _ALL: Final = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
 _LOG: Final = ("read", "search-type")
-# A directive is ended by its status, not deleted (access §3.4).
-_CONSENT: Final = tuple(code for code in _ALL if code != "delete")
+# A directive is ended by its status (access §3.4), a record is closed and not deleted, content goes with its document.
+_WITHOUT: Final = {"Consent": ("delete",), "Patient": ("delete",), "Binary": ("update", "delete")}
 
 
 def capability_statement(services: Services, now: int) -> bytes:
@@ -61,7 +61,8 @@ def _rest(services: Services, types: list[str]) -> dict[str, Any]:
 
 def _resource(services: Services, type_: str) -> dict[str, Any]:
     log = type_ == "AuditEvent" and not services.open
-    codes = _LOG if log else _CONSENT if type_ == "Consent" and not services.open else _ALL
+    left = () if services.open else _WITHOUT.get(type_, ())
+    codes = _LOG if log else tuple(code for code in _ALL if code not in left)
     resource: dict[str, Any] = {"type": type_, "interaction": [{"code": code} for code in codes]}
     if not log:
         resource |= {
@@ -72,7 +73,7 @@ def _resource(services: Services, type_: str) -> dict[str, Any]:
             "conditionalRead": "full-support",
             "conditionalUpdate": False,
             "conditionalDelete": "not-supported",
-            "referencePolicy": ["literal", "logical", "resolves", "local"],
+            "referencePolicy": ["literal", "logical"],
         }
     parameters = LOG_PARAMETERS if log else _parameters(services, type_)
     if parameters:

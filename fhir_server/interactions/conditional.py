@@ -16,7 +16,7 @@ from fhir_server.context import Context
 from fhir_server.errors import Issue, Malformed, PreconditionFailed
 from fhir_server.fhir.references import parse_reference
 from fhir_server.fhir.splice import with_links
-from fhir_server.interactions.patient_lookup import open_record
+from fhir_server.interactions.patient_lookup import names_a_patient, open_record
 from fhir_server.interactions.search import narrowed, read_query
 from fhir_server.search.extract import extract
 from fhir_server.search.facts import Facts
@@ -71,7 +71,7 @@ async def target_of(ctx: Context, snapshot: Snapshot, uri: str) -> set[str]:
     """What a conditional reference finds among the stored, as "Type/id"; two stand for several."""
     type_, _, criteria = uri.partition("?")
     pairs = parse_qsl(criteria, keep_blank_values=True)
-    if type_ == "Patient" and ctx.actor.role == "ps" and [name for name, _ in pairs] == ["identifier"]:
+    if names_a_patient(ctx, type_, pairs):
         # Whose record a deposit is for: feeding is not reading, so it needs no right to see the Patient (PAT-12).
         where = read_query(ctx, type_, pairs, strict=True).plan.where
         patient = await open_record(ctx, snapshot, where)
@@ -79,20 +79,29 @@ async def target_of(ctx: Context, snapshot: Snapshot, uri: str) -> set[str]:
     return {f"{type_}/{each.id}" for each in await found_by(ctx, snapshot, type_, pairs, "reference")}
 
 
-def matches(ctx: Context, uri: str, written: Mapping[str, dict[str, Any]]) -> set[str]:
-    """What it finds among resources that are about to be written, "Type/id" to resource."""
-    type_, _, criteria = uri.partition("?")
-    where = read_query(ctx, type_, parse_qsl(criteria, keep_blank_values=True), strict=True).plan.where
-    return {
-        link
-        for link, resource in written.items()
-        if resource["resourceType"] == type_ and holds(where, _row(ctx, type_, link, resource))
-    }
+class Written:
+    """Resources that are about to be written, "Type/id" to resource, as something that criteria can find."""
 
+    def __init__(self, ctx: Context, resources: Mapping[str, dict[str, Any]]) -> None:
+        self._ctx = ctx
+        self._resources = resources
+        self._rows: dict[str, list[tuple[str, Row]]] = {}
 
-def _row(ctx: Context, type_: str, link: str, resource: dict[str, Any]) -> Row:
-    entries = extract(ctx.services.registry, type_, resource, ctx.base)
-    return Row(Facts(rtype=type_, id=link.partition("/")[2], kind="record"), entries, ctx.now())
+    def matches(self, uri: str) -> set[str]:
+        """What a conditional reference finds among them."""
+        type_, _, criteria = uri.partition("?")
+        where = read_query(self._ctx, type_, parse_qsl(criteria, keep_blank_values=True), strict=True).plan.where
+        if type_ not in self._rows:
+            self._rows[type_] = [
+                (link, self._row(type_, link, resource))
+                for link, resource in self._resources.items()
+                if resource["resourceType"] == type_
+            ]
+        return {link for link, row in self._rows[type_] if holds(where, row)}
+
+    def _row(self, type_: str, link: str, resource: dict[str, Any]) -> Row:
+        entries = extract(self._ctx.services.registry, type_, resource, self._ctx.base)
+        return Row(Facts(rtype=type_, id=link.partition("/")[2], kind="record"), entries, self._ctx.now())
 
 
 def unresolved() -> PreconditionFailed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -10,11 +10,9 @@ from fhir_server.consent.directives import check_performer, check_target, check_
 from fhir_server.context import Context
 from fhir_server.fhir.dates import format_instant
 from fhir_server.fhir.references import parse_reference
+from fhir_server.interactions.siblings import Siblings
 from fhir_server.search.facts import Facts
 from fhir_server.storage.interface import Snapshot, Version
-
-if TYPE_CHECKING:
-    from fhir_server.interactions.draft import Siblings
 
 
 async def consent_changes(
@@ -22,7 +20,7 @@ async def consent_changes(
     snapshot: Snapshot,
     resource: dict[str, Any],
     before: Version | None,
-    siblings: Siblings | None,
+    siblings: Siblings,
 ) -> dict[str, Any]:
     """What the server sets in a directive: the organisation that keeps the record, and when it was received.
 
@@ -38,13 +36,12 @@ async def consent_changes(
         received = earlier["dateTime"]
     for target in (directive.instance, directive.team):
         if target:
-            check_target(directive, target, await _facts(ctx, snapshot, target, siblings))
+            check_target(directive, target, siblings.facts.get(target) or await seen(ctx, snapshot, target))
     return {"organization": [{"display": ctx.settings.custodian}], "dateTime": received}
 
 
-async def _facts(ctx: Context, snapshot: Snapshot, link: str, siblings: Siblings | None) -> Facts | None:
-    if siblings and link in siblings.facts:
-        return siblings.facts[link]
+async def seen(ctx: Context, snapshot: Snapshot, link: str) -> Facts | None:
+    """The facts of a live resource that the caller may read."""
     reference = parse_reference(link)
     visible = await ctx.services.narrow.for_instance(snapshot, ctx.actor, reference.type, reference.id)
     found = await snapshot.read(reference.type, reference.id, visible=visible)

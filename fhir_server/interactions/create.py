@@ -11,7 +11,8 @@ from fhir_server.fhir.json import parse
 from fhir_server.interactions.binary import FHIR_JSON
 from fhir_server.interactions.binary import resource as binary_resource
 from fhir_server.interactions.conditional import found_by, resolved
-from fhir_server.interactions.draft import commit, draft, retried
+from fhir_server.interactions.draft import commit, draft, draft_end, retried
+from fhir_server.interactions.siblings import Siblings
 from fhir_server.storage.interface import Version
 
 
@@ -28,11 +29,22 @@ async def create(ctx: Context, request: Request) -> Answer:
                 if existing:
                     return 200, existing
             linked, whole = await resolved(ctx, snapshot, body, resource)
-            made = await draft(ctx, snapshot, interaction="create", body=linked, resource=whole, id=ctx.services.ids())
-        return 201, await commit(ctx, made)
+            siblings = Siblings()
+            made = await draft(
+                ctx,
+                snapshot,
+                interaction="create",
+                body=linked,
+                resource=whole,
+                id=ctx.services.ids(),
+                siblings=siblings,
+            )
+            ended = [await draft_end(ctx, snapshot, made.ends, siblings)] if made.ends else []
+        return 201, await commit(ctx, made, *ended)
 
     status, version = await retried(attempt)
     if status == 200:
+        ctx.trace.shows(version.facts, version.version)
         await ctx.record()
     return await written(ctx, request, status, version)
 
@@ -40,17 +52,24 @@ async def create(ctx: Context, request: Request) -> Answer:
 def read_body(ctx: Context, request: Request, type_: str) -> tuple[bytes, dict[str, Any]]:
     """The valid resource of a request body, as bytes and parsed."""
     body = request.body
-    if type_ == "Binary" and not request.content_type.startswith(FHIR_JSON):
-        body = binary_resource(request.content_type, body)
     if not body:
         raise Malformed("A resource is expected in the body.")
-    return body, ctx.checked(parse(body, max_depth=ctx.settings.max_depth), type_)
+    if type_ == "Binary" and not request.content_type:
+        raise Malformed("What kind of content is it?", expression="Content-Type")
+    sent = None
+    if type_ != "Binary" or request.content_type in FHIR_JSON:
+        sent = parse(body, max_depth=ctx.settings.max_depth)
+    if type_ == "Binary" and not (isinstance(sent, dict) and sent.get("resourceType") == "Binary"):
+        # Any content is taken as it is, JSON too, but for a Binary itself (R4 binary.html#rest).
+        body = binary_resource(request.content_type, body)
+        sent = parse(body, max_depth=ctx.settings.max_depth)
+    return body, ctx.checked(sent, type_)
 
 
 async def written(ctx: Context, request: Request, status: int, version: Version) -> Answer:
     """The answer to a write: with the resource only if the caller may see it (access §3.5, L11)."""
     location = f"{version.type}/{version.id}/_history/{version.version}"
-    if request.prefer == "minimal" or not await _sees(ctx, version):
+    if request.prefer == "minimal" or not await sees(ctx, version):
         return Answer(status, version=version, location=location)
     return Answer(status, version.body, version=version, location=location)
 
@@ -62,7 +81,8 @@ async def _existing(ctx: Context, snapshot: Any, type_: str, criteria: str) -> V
     return found[0] if found else None
 
 
-async def _sees(ctx: Context, version: Version) -> bool:
+async def sees(ctx: Context, version: Version) -> bool:
+    """Whether the caller may read what they have just written."""
     if ctx.services.open:
         return True
     async with ctx.store.snapshot() as snapshot:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from fhir_server.context import Answer, Context, Interaction, Request
-from fhir_server.errors import FhirServerError
+from fhir_server.errors import FhirServerError, Malformed
 from fhir_server.fhir.bundle import Entry
 from fhir_server.fhir.dates import format_instant
 from fhir_server.fhir.outcome import operation_outcome_bytes
@@ -17,6 +17,8 @@ from fhir_server.storage.interface import Version
 def entry_request(ctx: Context, outer: Request, entry: dict[str, Any], body: bytes) -> Request:
     """The interaction that an entry asks for."""
     asked = entry["request"]
+    if "url" not in asked or "method" not in asked:
+        raise Malformed("An entry's request has a method and a url.", expression="Bundle.entry.request")
     url = asked["url"].removeprefix(f"{ctx.base}/").lstrip("/")
     path, _, query = url.partition("?")
     return Request(

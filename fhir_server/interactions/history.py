@@ -16,6 +16,7 @@ async def history(ctx: Context, request: Request) -> Answer:
     ctx.allow(type_, "r")
     async with ctx.store.snapshot() as snapshot:
         visible = await ctx.visible(snapshot, type_, id_)
+        await ctx.services.narrow.check_shared(snapshot, ctx.actor, type_)
         if await snapshot.read(type_, id_, visible=visible) is None:
             raise NotFound
         found = await snapshot.history(type_, id_, visible=visible, before=before, limit=count + 1)

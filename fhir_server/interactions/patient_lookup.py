@@ -5,7 +5,9 @@ A professional who may not read the record learns that it is open, under which i
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Sequence
+from typing import Any, Final
 
 import orjson
 
@@ -16,7 +18,11 @@ from fhir_server.search.predicate import Predicate
 from fhir_server.search.query import Query
 from fhir_server.storage.interface import Snapshot, Version
 
-_SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
+_ONE_IDENTIFIER: Final = re.compile(r"[^|,\\]+\|[^|,\\]+").fullmatch
+_WHOLE_DATE: Final = re.compile(r"(eq)?[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
+# What shapes the answer and tells nothing of the one who is looked for.
+_SHAPING: Final = frozenset({"_count", "_total", "_summary", "_sort"})
+_SUBSETTED: Final = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
 def looks_up(ctx: Context, type_: str, query: Query) -> bool:
@@ -29,11 +35,10 @@ async def looked_up(ctx: Context, snapshot: Snapshot, query: Query) -> list[byte
 
     Raises Malformed unless the search is by one `identifier` with its system and one whole `birthdate`.
     """
-    asked = {name: value for name, value in query.used if not name.startswith("_")}
-    names = [name for name, _ in query.used if not name.startswith("_")]
-    identifier, born = asked.get("identifier", ""), asked.get("birthdate", "").removeprefix("eq")
-    whole = len(born) == 10 and identifier.partition("|")[2] and "," not in identifier
-    if sorted(names) != ["birthdate", "identifier"] or not whole:
+    asked = dict(query.used)
+    identifier, born = asked.get("identifier", ""), asked.get("birthdate", "")
+    criteria = [name for name, _ in query.used if name not in _SHAPING]
+    if criteria != ["birthdate", "identifier"] or not _ONE_IDENTIFIER(identifier) or not _WHOLE_DATE(born):
         text = "A patient is looked for by one identifier, with its system, and the whole birth date."
         raise Malformed(issues=[Issue("required", text, name) for name in ("identifier", "birthdate")])
     found = await open_record(ctx, snapshot, query.plan.where)
@@ -42,6 +47,14 @@ async def looked_up(ctx: Context, snapshot: Snapshot, query: Query) -> list[byte
     visible = await ctx.visible(snapshot, "Patient", found.id, letter="s")
     seen = await snapshot.read("Patient", found.id, visible=visible)
     return [seen.body if seen else _existence(found, identifier)]
+
+
+def names_a_patient(ctx: Context, type_: str, criteria: Sequence[tuple[str, str]]) -> bool:
+    """Whether a conditional reference is a depositor's naming of a patient: by one identifier, birth date or not."""
+    asked = dict(criteria)
+    fits = sorted(name for name, _ in criteria) in (["identifier"], ["birthdate", "identifier"])
+    one = fits and _ONE_IDENTIFIER(asked["identifier"]) and _WHOLE_DATE(asked.get("birthdate", "0000-00-00"))
+    return type_ == "Patient" and ctx.actor.role == "ps" and bool(one)
 
 
 async def open_record(ctx: Context, snapshot: Snapshot, where: Predicate) -> Version | None:

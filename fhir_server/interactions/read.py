@@ -34,10 +34,11 @@ async def _find(ctx: Context, type_: str, id_: str, version: int | None) -> Vers
     ctx.allow(type_, "r")
     async with ctx.store.snapshot() as snapshot:
         visible = await ctx.visible(snapshot, type_, id_)
+        await ctx.services.narrow.check_shared(snapshot, ctx.actor, type_)
         found = await snapshot.read(type_, id_, visible=visible, version=version)
     if found is None:
         raise NotFound
-    ctx.trace.version = found.version
+    ctx.trace.shows(found.facts, found.version)
     if found.deleted:
         raise Gone
     return found

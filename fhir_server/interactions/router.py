@@ -57,7 +57,11 @@ async def answer(ctx: Context, request: Request) -> Answer:
     try:
         return await _dispatch(ctx, request)
     except FhirServerError as error:
-        await ctx.record(error)
+        if ctx.trace.interaction != "transaction":
+            await ctx.record(error)
+        raise
+    except Exception:
+        await ctx.record(FhirServerError())
         raise
 
 
@@ -109,7 +113,7 @@ async def _operation(ctx: Context, request: Request, method: str) -> Answer:
     if operation is None:
         raise NotBuilt("This operation is not offered.", expression=name)
     if method != "POST":
-        raise MethodNotAllowed("This operation is invoked by POST.")
+        raise MethodNotAllowed("This operation is invoked by POST.", allowed=("POST",))
     ctx.trace.interaction = name
     return await operation(ctx, request)
 
@@ -117,8 +121,9 @@ async def _operation(ctx: Context, request: Request, method: str) -> Answer:
 def _refusal(table: dict[tuple[str, str], tuple[str, Interaction]], method: str, shape: str) -> FhirServerError:
     if (method, shape) in _NOT_BUILT:
         return NotBuilt()
-    if any(each == shape for _, each in table):
-        return MethodNotAllowed()
+    offered = [each for each, known in table if known == shape]
+    if offered:
+        return MethodNotAllowed(allowed=[*offered, *(["HEAD"] if "GET" in offered else [])])
     return NotFound()
 
 

@@ -20,7 +20,6 @@ from fhir_server.search.query import Query
 from fhir_server.storage.interface import Snapshot, Version
 
 CURSOR: Final = "_cursor"
-MOST_PATIENTS: Final = 10
 
 
 async def search(ctx: Context, request: Request) -> Answer:
@@ -66,18 +65,27 @@ def read_query(ctx: Context, type_: str, pairs: list[tuple[str, str]], *, strict
 async def narrowed(ctx: Context, snapshot: Snapshot, type_: str, query: Query) -> Predicate:
     """What the caller may see of the records the query is about; raises Malformed when it must name one."""
     await ctx.services.narrow.check_shared(snapshot, ctx.actor, type_)
-    patients = query.plan.patients
-    if patients is None and query.ids:
-        patients = tuple({each for id_ in query.ids if (each := await snapshot.compartment(type_, id_))})
-    elif patients is None and ctx.services.narrow.must_name_patient(ctx.actor, (type_,)):
-        raise Malformed("A professional's search of a record must name one patient.", expression="patient")
-    if patients is not None and len(patients) > MOST_PATIENTS:
-        raise Malformed(f"A search is about {MOST_PATIENTS} patients at the most.", expression="patient")
-    if patients is not None and len(patients) == 1:
-        ctx.trace.patient = patients[0]
-    elif len(ctx.actor.patients) == 1:
-        ctx.trace.patient = ctx.actor.patients[0]
+    patients = await _named(ctx, snapshot, type_, query)
+    bound = ctx.actor.patients if patients is None else tuple(set(patients) & set(ctx.actor.patients) or patients)
+    if len(bound) > 1:
+        raise Malformed("This token is for several records: name one patient.", expression="patient")
+    ctx.trace.patient = bound[0] if bound else None
     return await ctx.services.narrow.for_search(snapshot, ctx.actor, patients, only=(type_,))
+
+
+async def _named(ctx: Context, snapshot: Snapshot, type_: str, query: Query) -> tuple[str, ...] | None:
+    """The patients that the query names. A professional's search of a record names one, by itself or by one `_id`:
+    judged from the request alone, so that each search is in the log of the record it is about."""
+    patients = query.plan.patients
+    if not ctx.services.narrow.must_name_patient(ctx.actor, (type_,)) and (patients is None or type_ != "Patient"):
+        return patients
+    named = patients if patients is not None else query.ids
+    if ctx.actor.role in ("ps", "ncp") and len(named) != 1:
+        raise Malformed("A professional's search of a record names one patient.", expression="patient")
+    if patients is not None:
+        return patients
+    record = await snapshot.compartment(type_, query.ids[0])
+    return (record,) if record else ()
 
 
 async def _page(snapshot: Snapshot, plan: Plan, visible: Predicate) -> list[Version]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,13 +13,25 @@ import orjson
 from fhir_server.context import Context, Interaction, Request
 from fhir_server.errors import FhirServerError, Issue, Malformed, NotBuilt, NotFound, PreconditionFailed
 from fhir_server.fhir.bundle import Entry, bundle
-from fhir_server.fhir.splice import with_links
-from fhir_server.interactions.conditional import conditional_references, found_by, matches, target_of, unresolved
-from fhir_server.interactions.draft import Draft, Siblings, commit_all, draft, draft_delete, retried
+from fhir_server.fhir.splice import with_links, with_narrative_links
+from fhir_server.interactions.conditional import Written, conditional_references, found_by, target_of, unresolved
+from fhir_server.interactions.create import sees
+from fhir_server.interactions.draft import (
+    Draft,
+    commit_all,
+    draft,
+    draft_delete,
+    draft_end,
+    duplicate,
+    retried,
+)
 from fhir_server.interactions.entries import answer_entry, response_of
+from fhir_server.interactions.siblings import Siblings
 from fhir_server.interactions.update import check_base, current
-from fhir_server.storage.interface import Snapshot, Version
+from fhir_server.storage.interface import Commit, Snapshot, Taken, Version
 
+# After so many entries others get their turn.
+_PAUSE = 25
 _LETTER = {"POST": "c", "PUT": "u", "DELETE": "d"}
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2}
 _INTERACTION = {"POST": "create", "PUT": "update", "DELETE": "delete"}
@@ -56,6 +69,27 @@ async def transaction(
         for index, (request, resource, full_url) in enumerate(zip(requests, resources, full_urls, strict=True))
         if request.method != "GET"
     ]
+    if steps:
+        # From here on every entry has a line of its own in the access log, and the Bundle none.
+        ctx.trace.interaction = "transaction"
+    elif not requests:
+        await ctx.record()
+    try:
+        versions = iter(await _written(ctx, steps))
+    except FhirServerError as error:
+        # All are refused together, and each has its line: the log of a record tells what was aimed at it.
+        if rows := tuple(row for step in steps for row in step.ctx.audits(error)):
+            await ctx.store.commit(Commit(audits=rows))
+        raise
+    entries = {step.index: await _response(ctx, step, next(versions) if step.draft else None) for step in steps}
+    for index, request in enumerate(requests):
+        if request.method == "GET":
+            entries[index] = await answer_entry(ctx, request, answer)
+    return bundle("transaction-response", [entries[index] for index in range(len(requests))])
+
+
+async def _written(ctx: Context, steps: Sequence[Step]) -> Sequence[Version]:
+    """The new versions, in the order of the entries that make one. Raises with nothing written."""
     for step in steps:
         with _named(step.index):
             _check(step)
@@ -63,16 +97,15 @@ async def transaction(
     async def attempt() -> Sequence[Version]:
         async with ctx.store.snapshot() as snapshot:
             await _locate(snapshot, steps)
-            await _draft(ctx, snapshot, steps)
+            ended = await _draft(ctx, snapshot, steps)
         drafts = [step.draft for step in steps if step.draft]
-        return await commit_all(ctx, drafts, [row for step in steps for row in step.ctx.audits()])
+        try:
+            return await commit_all(ctx, [*drafts, *ended], [row for step in steps for row in step.ctx.audits()])
+        except Taken as error:
+            raise duplicate(error) from error
 
-    versions = iter(await retried(attempt))
-    entries = {step.index: _response(ctx, step, next(versions) if step.draft else None) for step in steps}
-    for index, request in enumerate(requests):
-        if request.method == "GET":
-            entries[index] = await answer_entry(ctx, request, answer)
-    return bundle("transaction-response", [entries[index] for index in range(len(requests))])
+    versions: Sequence[Version] = await retried(attempt)
+    return versions
 
 
 def _check(step: Step) -> None:
@@ -82,7 +115,8 @@ def _check(step: Step) -> None:
         raise NotBuilt("This kind of entry is not offered in a transaction yet.", expression="Bundle.entry.request")
     if len(path) != (1 if method == "POST" else 2) or path[0] not in step.ctx.services.definitions.resource_types:
         raise Malformed("The url does not fit the method.", expression="Bundle.entry.request.url")
-    step.ctx.trace.interaction, step.ctx.trace.type = _INTERACTION[method], path[0]
+    trace = step.ctx.trace
+    trace.interaction, trace.type, trace.id = _INTERACTION[method], path[0], path[1] if len(path) == 2 else ""
     step.ctx.allow(path[0], _LETTER[method])
     if method == "DELETE":
         step.link = "/".join(path)
@@ -129,8 +163,9 @@ async def _locate_create(snapshot: Snapshot, step: Step, asked: dict[tuple[str, 
         asked[step.type, criteria] = step.link
 
 
-async def _draft(ctx: Context, snapshot: Snapshot, steps: Sequence[Step]) -> None:
-    """Deletes, creates, updates, in the order that R4 gives; links between entries come out as ids."""
+async def _draft(ctx: Context, snapshot: Snapshot, steps: Sequence[Step]) -> list[Draft]:
+    """Deletes, creates, updates, in the order that R4 gives; links between entries come out as ids. What is returned
+    ends the documents that entries replace."""
     by_url = {step.full_url: step.link for step in steps if step.full_url and step.request.method != "DELETE"}
     made: set[str] = set()
     bodies = {}
@@ -140,11 +175,14 @@ async def _draft(ctx: Context, snapshot: Snapshot, steps: Sequence[Step]) -> Non
             continue
         made.add(step.link)
         bodies[step.index] = _linked(step, by_url)
-    written = {step.link: bodies[step.index][1] for step in steps if step.index in bodies}
+    written = Written(ctx, {step.link: bodies[step.index][1] for step in steps if step.index in bodies})
     siblings = Siblings()
     targets: dict[str, str] = {}
+    ended = []
     # Binaries first: a document's right to point to one is judged on their facts.
-    for step in sorted(steps, key=lambda each: (_ORDER[each.request.method], each.type != "Binary")):
+    for rank, step in enumerate(sorted(steps, key=lambda each: (_ORDER[each.request.method], each.type != "Binary"))):
+        if rank % _PAUSE == _PAUSE - 1:
+            await asyncio.sleep(0)
         with _named(step.index):
             if step.request.method == "DELETE":
                 step.draft = await _deletion(snapshot, step)
@@ -160,13 +198,16 @@ async def _draft(ctx: Context, snapshot: Snapshot, steps: Sequence[Step]) -> Non
                     before=step.existing,
                     siblings=siblings,
                 )
-                siblings.facts[step.link] = step.draft.write.facts
+                if step.draft.ends and f"DocumentReference/{step.draft.ends.id}" not in made:
+                    ended.append(await draft_end(step.ctx, snapshot, step.draft.ends, siblings))
+    return ended
 
 
 def _linked(step: Step, by_url: dict[str, str]) -> tuple[bytes, dict[str, Any]]:
     """The body with every link to another entry's fullUrl turned into that entry's resource."""
     assert step.resource is not None
     body = with_links(step.request.body, lambda key, uri: by_url.get(uri))
+    body = with_narrative_links(body, by_url.get)
     return body, step.resource if body == step.request.body else orjson.loads(body)
 
 
@@ -175,7 +216,7 @@ async def _resolved(
     step: Step,
     body: bytes,
     resource: dict[str, Any],
-    written: dict[str, dict[str, Any]],
+    written: Written,
     targets: dict[str, str],
 ) -> tuple[bytes, dict[str, Any]]:
     """Conditional references find what is stored, or what this transaction writes (R4: they are resolved last)."""
@@ -185,7 +226,7 @@ async def _resolved(
     for uri in wanted:
         if uri in targets:
             continue
-        found = await target_of(step.ctx, snapshot, uri) | matches(step.ctx, uri, written)
+        found = await target_of(step.ctx, snapshot, uri) | written.matches(uri)
         if len(found) != 1:
             raise unresolved()
         targets[uri] = found.pop()
@@ -199,12 +240,12 @@ async def _deletion(snapshot: Snapshot, step: Step) -> Draft:
     return await draft_delete(step.ctx, snapshot, step.existing)
 
 
-def _response(ctx: Context, step: Step, version: Version | None) -> Entry:
+async def _response(ctx: Context, step: Step, version: Version | None) -> Entry:
     if version is None:
-        assert step.existing or step.link
         return response_of(ctx, step.request, 200, step.existing, step.link)
     status = {"DELETE": 204, "POST": 201}.get(step.request.method, 200 if version.version > 1 else 201)
-    return response_of(ctx, step.request, status, version, step.link)
+    entry = response_of(ctx, step.request, status, version, step.link)
+    return entry if not entry.resource or await sees(step.ctx, version) else entry._replace(resource=b"")
 
 
 class _named:
@@ -221,5 +262,7 @@ class _named:
             error.issues = tuple(replace(issue, expression=self._place(issue)) for issue in error.issues)
 
     def _place(self, issue: Issue) -> str:
+        if issue.expression.startswith("Bundle.entry"):
+            return self._prefix + issue.expression.removeprefix("Bundle.entry")
         _, _, inside = issue.expression.partition(".")
         return f"{self._prefix}.resource.{inside}" if inside else self._prefix

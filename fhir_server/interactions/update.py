@@ -6,7 +6,8 @@ from fhir_server.context import Answer, Context, Request
 from fhir_server.errors import Malformed, NotFound, PreconditionFailed
 from fhir_server.interactions.conditional import resolved
 from fhir_server.interactions.create import read_body, written
-from fhir_server.interactions.draft import commit, draft, retried
+from fhir_server.interactions.draft import commit, draft, draft_end, retried
+from fhir_server.interactions.siblings import Siblings
 from fhir_server.search.predicate import Predicate, disj
 from fhir_server.storage.interface import Snapshot, Version
 
@@ -27,8 +28,19 @@ async def update(ctx: Context, request: Request) -> Answer:
             before = await current(ctx, snapshot, type_, id_)
             check_base(ctx, request, before)
             linked, whole = await resolved(ctx, snapshot, body, resource)
-            made = await draft(ctx, snapshot, interaction="update", body=linked, resource=whole, id=id_, before=before)
-        return (200 if before and not before.deleted else 201), await commit(ctx, made)
+            siblings = Siblings()
+            made = await draft(
+                ctx,
+                snapshot,
+                interaction="update",
+                body=linked,
+                resource=whole,
+                id=id_,
+                before=before,
+                siblings=siblings,
+            )
+            ended = [await draft_end(ctx, snapshot, made.ends, siblings)] if made.ends else []
+        return (200 if before and not before.deleted else 201), await commit(ctx, made, *ended)
 
     status, version = await retried(attempt)
     return await written(ctx, request, status, version)

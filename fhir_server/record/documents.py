@@ -12,9 +12,10 @@ from typing import Any
 import orjson
 
 from fhir_server.context import Context
-from fhir_server.errors import Conflict
+from fhir_server.errors import Conflict, Forbidden
 from fhir_server.fhir.splice import with_links
-from fhir_server.interactions.draft import Draft, Siblings, commit_all, draft, retried
+from fhir_server.interactions.draft import Draft, commit_all, draft, draft_end, retried
+from fhir_server.interactions.siblings import Siblings
 from fhir_server.record.holdings import documents_by
 from fhir_server.record.lineage import Predecessor, code_of, predecessor
 from fhir_server.record.subject import subject_of
@@ -52,6 +53,8 @@ async def import_document(ctx: Context, document: bytes, options: Options) -> Im
     Raises what `importers.cda.document.read` does; Invalid with the codes 900 to 906 (importers §6); Conflict when the
     same document identifier came with other bytes.
     """
+    if ctx.actor.role not in ("ps", "open"):
+        raise Forbidden("Documents are pushed by professionals and their software.")
     ctx.allow("DocumentReference", "c")
     ctx.allow("Binary", "c")
     ctx.trace.type = "DocumentReference"
@@ -69,7 +72,7 @@ async def import_document(ctx: Context, document: bytes, options: Options) -> Im
             type_code = code_of(conversion.document_reference)
             before = await predecessor(ctx, snapshot, parsed.names, patient, type_code, strict=options.mode == "strict")
             conversion = _related(conversion, before)
-            drafts = await _drafts(ctx, snapshot, conversion, before)
+            drafts = await _drafts(ctx, snapshot, conversion)
         if options.dry_run:
             return Imported("created", "", conversion.report)
         try:
@@ -116,7 +119,7 @@ def _related(made: Conversion, before: Predecessor) -> Conversion:
     return replace(made, document_reference=resource, report=report)
 
 
-async def _drafts(ctx: Context, snapshot: Snapshot, conversion: Conversion, before: Predecessor) -> list[Draft]:
+async def _drafts(ctx: Context, snapshot: Snapshot, conversion: Conversion) -> list[Draft]:
     """The Binaries, the DocumentReference that points to them, and the end of what it replaces."""
     ids = {each.full_url: ctx.services.ids() for each in conversion.attachments}
     siblings, drafts = Siblings(), []
@@ -127,31 +130,19 @@ async def _drafts(ctx: Context, snapshot: Snapshot, conversion: Conversion, befo
     urls = {full_url: f"Binary/{id_}" for full_url, id_ in ids.items()}
     linked = orjson.loads(with_links(orjson.dumps(document), lambda key, uri: urls.get(uri)))
     made = await _draft(ctx, snapshot, linked, ctx.services.ids(), siblings)
-    ctx.trace.type, ctx.trace.id, ctx.trace.version = "DocumentReference", made.write.id, 1
     drafts.append(made)
-    if before.version:
-        old = {**orjson.loads(before.version.body), "status": "superseded"}
-        drafts.append(await _draft(ctx, snapshot, old, before.version.id, siblings, before.version))
+    if made.ends:
+        drafts.append(await draft_end(ctx, snapshot, made.ends, siblings))
     return drafts
 
 
-async def _draft(
-    ctx: Context,
-    snapshot: Snapshot,
-    resource: dict[str, Any],
-    id_: str,
-    siblings: Siblings,
-    before: Version | None = None,
-) -> Draft:
-    made = await draft(
+async def _draft(ctx: Context, snapshot: Snapshot, resource: dict[str, Any], id_: str, siblings: Siblings) -> Draft:
+    return await draft(
         ctx,
         snapshot,
-        interaction="update" if before else "create",
+        interaction="create",
         body=orjson.dumps(resource),
         resource=ctx.checked(resource, resource["resourceType"]),
         id=id_,
-        before=before,
         siblings=siblings,
     )
-    siblings.facts[f"{resource['resourceType']}/{id_}"] = made.write.facts
-    return made

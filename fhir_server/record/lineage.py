@@ -112,7 +112,7 @@ def _set_of(resource: dict[str, Any]) -> dict[str, Any]:
 def _version(resource: dict[str, Any]) -> int:
     for each in resource.get("extension", ()):
         if each.get("url") == _VERSION:
-            return int(next(value for name, value in each.items() if name.startswith("value")))
+            return int(each.get("valueInteger", 1))
     return 1
 
 

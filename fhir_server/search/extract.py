@@ -10,7 +10,8 @@ from fhir_server.search.registry import SearchRegistry
 
 
 def extract(registry: SearchRegistry, resource_type: str, resource: dict[str, Any], base_url: str) -> Entries:
-    """Everything that a search can find the resource by, without duplicates.
+    """Everything that a search can find the resource by, without duplicates, within the bounds of `kinds/bounds.py`:
+    the first 1,000 entries of a parameter, each text by its first 1,000 characters.
 
     `base_url`: this server's FHIR base without a trailing slash; absolute references below it are local. Never raises
     for a resource of any shape: what R4 does not allow is passed over. KeyError for an unknown resource type.

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from fhir_server.errors import Issue, Malformed
 from fhir_server.search.kinds import date
 from fhir_server.search.kinds.asked import Asked, malformed, split, unescape
+from fhir_server.search.kinds.bounds import LONGEST
 from fhir_server.search.plan import Plan, Sort
 from fhir_server.search.predicate import (
     FALSE,
@@ -48,11 +50,14 @@ _SORTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one search may hold: parameters, values joined by commas in all of them together, characters of a value."""
+    """What one search may hold: parameters, values joined by commas in all of them together, characters of a value.
+
+    No value can be longer than what the index has.
+    """
 
     parameters: int = 50
     values: int = 200
-    length: int = 2_000
+    length: int = LONGEST
 
 
 def parse(
@@ -72,7 +77,7 @@ def parse(
     `base_url`: this server's FHIR base without a trailing slash. `compartment`: ("Patient", id) of a compartment
     search. Raises Malformed with every error found, each naming its parameter and none repeating a value.
     """
-    given = list(pairs)
+    given = list(islice(pairs, limits.parameters + 1))
     _check(given, limits)
     parser = _Parser(registry, tuple(types), strict, base_url, default_count, max_count)
     if compartment:
@@ -85,12 +90,24 @@ def parse(
 def _check(pairs: list[tuple[str, str]], limits: Limits) -> None:
     if len(pairs) > limits.parameters:
         raise Malformed(issues=[Issue("too-costly", f"More than {limits.parameters} parameters.")])
+    # What can be counted is counted first: to take millions of values apart costs a hundred times their length.
+    _check_count(sum(1 + value.count(",") - value.count("\\,") for _, value in pairs), limits)
+    for name, value in pairs:
+        _check_length(name, value, limits.values * (limits.length + 1))
     values = [(name, text) for name, value in pairs for text in split(value, ",")]
-    if len(values) > limits.values:
-        raise Malformed(issues=[Issue("too-costly", f"More than {limits.values} values.")])
+    _check_count(len(values), limits)
     for name, text in values:
-        if len(text) > limits.length:
-            raise Malformed(issues=[Issue("too-long", f"More than {limits.length} characters.", name[:100])])
+        _check_length(name, text, limits.length)
+
+
+def _check_count(values: int, limits: Limits) -> None:
+    if values > limits.values:
+        raise Malformed(issues=[Issue("too-costly", f"More than {limits.values} values.")])
+
+
+def _check_length(name: str, text: str, most: int) -> None:
+    if len(text) > most:
+        raise Malformed(issues=[Issue("too-long", f"More than {most} characters.", name[:100])])
 
 
 def _order(pair: tuple[str, str]) -> tuple[int, str, str]:
@@ -248,7 +265,14 @@ class _Parser:
         if modifier not in parameter.kind.modifiers and not typed:
             raise malformed(name, "This modifier is not supported for this parameter.")
         asked = Asked(
-            name, parameter.code, modifier, parameter.types, parameter.targets, self._base_url, self._registry.zone
+            name,
+            parameter.code,
+            modifier,
+            parameter.types,
+            parameter.targets,
+            parameter.system,
+            self._base_url,
+            self._registry.zone,
         )
         matching = disj(*(_where(parameter, asked, text) for text in texts))
         return negate(matching) if modifier == "not" else matching

@@ -232,16 +232,24 @@ def has_any(column: str, values: Iterable[str]) -> Predicate:
 def _join(
     parts: Iterable[Predicate], node: type[And] | type[Or], absorbing: Predicate, neutral: Predicate
 ) -> Predicate:
-    # Few parts, each deep: comparing them is cheaper than hashing them.
     flat: list[Predicate] = []
     for part in parts:
         if part == absorbing:
             return absorbing
-        if part == neutral:
-            continue
-        for each in part.of if isinstance(part, node) else (part,):
-            if each not in flat:
-                flat.append(each)
-    if not flat:
+        if part != neutral:
+            flat += part.of if isinstance(part, node) else (part,)
+    kept = _distinct(flat)
+    if not kept:
         return neutral
-    return flat[0] if len(flat) == 1 else node(tuple(flat))
+    return kept[0] if len(kept) == 1 else node(tuple(kept))
+
+
+def _distinct(parts: list[Predicate]) -> list[Predicate]:
+    """Each part once. Few parts are compared, which is cheaper than hashing what may be deep; many are hashed."""
+    if len(parts) > 16:
+        return list(dict.fromkeys(parts))
+    kept: list[Predicate] = []
+    for part in parts:
+        if part not in kept:
+            kept.append(part)
+    return kept

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from fhir_server.fhir.definitions import Definitions
+from fhir_server.fhir.definitions import Definitions, ElementDefinition
 from fhir_server.fhir.path import Path, compile_path
 from fhir_server.search.kinds import KINDS, Kind
 from fhir_server.search.kinds.sink import Sink
@@ -36,8 +36,9 @@ class Parameter:
     """One search parameter of one resource type.
 
     `type`: number, date, string, token, reference, composite, quantity, uri or special. `url`: the canonical of its
-    definition. `types`: the FHIR types it indexes, none when it is not `built`. `components` of a composite:
-    (id of the R4 parameter, FHIRPath relative to `expression`).
+    definition. `types`: the FHIR types it indexes, none when it is not `built`. `system`: of elements of type code, the
+    one that R4 requires their codes to be of, "" where it is not one. `components` of a composite: (id of the R4
+    parameter, FHIRPath relative to `expression`).
     """
 
     code: str
@@ -49,6 +50,7 @@ class Parameter:
     components: tuple[tuple[str, str], ...] = ()
     built: bool = True
     types: tuple[str, ...] = ()
+    system: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -132,7 +134,8 @@ class SearchRegistry:
             parameters[parameter.code] = parameter
             if parameter.built:
                 path = compile_path(parameter.expression, self._definitions, resource_type)
-                parameters[parameter.code] = replace(parameter, types=path.types)
+                system = self._system(parameter, resource_type) if path.types == ("code",) else ""
+                parameters[parameter.code] = replace(parameter, types=path.types, system=system)
                 if parameter.code not in FROM_THE_ROW:
                     indexes.append(_index(parameter, path))
         names = {name: each for each in parameters.values() for name in (each.code, *each.aliases)}
@@ -154,6 +157,22 @@ class SearchRegistry:
         }
         found.update({each.parameter.code: each.parameter for each in self._extra if resource_type in each.base})
         return found.values()
+
+    def _system(self, parameter: Parameter, resource_type: str) -> str:
+        """The one system of the codes that every element of the parameter is bound to, "" if there is not one."""
+        systems: set[str] = set()
+        for path in _paths(parameter, resource_type):
+            bound = self._element(resource_type, path).binding
+            codes = self._definitions.codes(bound.value_set) if bound and bound.strength == "required" else None
+            systems.update(codes or ("", "of its own"))
+        return systems.pop() if len(systems) == 1 else ""
+
+    def _element(self, resource_type: str, path: str) -> ElementDefinition:
+        *outer, last = path[1:].split(".")
+        type_ = resource_type
+        for name in outer:
+            type_ = self._definitions.type(type_).properties[name][1]
+        return self._definitions.type(type_).elements[last]
 
     def _holding(self, resource_type: str, parameters: Mapping[str, Parameter]) -> frozenset[str]:
         if resource_type == "Patient":

@@ -21,6 +21,7 @@ from fhir_server.consent.audit_event import to_audit_event
 from fhir_server.consent.audit_search import LogPage, Reader, search_audits
 from fhir_server.consent.labels import TRE_A07
 from fhir_server.errors import Malformed
+from fhir_server.search.facts import INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX
 from fhir_server.search.predicate import FALSE
 from fhir_server.storage.interface import AuditEntry, AuditRow
 from fhir_server.validation.validator import Validator
@@ -48,6 +49,8 @@ class Asked:
     patient: str | None = "p1"
     query: str = ""
     version: int = 0
+    vis: int = 0
+    release_at: int | None = None
     request_id: str = "req-1"
 
 
@@ -118,11 +121,13 @@ def test_a_line_is_canonical_json(name: str, query: str, now: int, outcome: str)
         ("_has:Observation:patient:identifier=1", "_has%3AObservation%3Apatient%3Aidentifier=*"),
         ("address-city=Paris", "address-city=*"),
         ("subject:identifier=x|1", "subject%3Aidentifier=*"),
+        ("_id=not-announced&status=current", "_id=*&status=current"),
+        ("_has:List:item:_id=1&related._id=2", "_has%3AList%3Aitem%3A_id=*&related._id=*"),
         ("", ""),
     ],
 )
 def test_a_query_is_kept_without_who_it_was_about(query: str, kept: str) -> None:
-    """identifier, names, birth date: `*`, in chains and reverse chains too."""
+    """identifier, names, birth date, and the id of what may be hidden: `*`, in chains and reverse chains too."""
     assert redacted(query) == kept
     line = row(DOCTOR, Asked("search-type", id="", query=query), outcome="", now=NOW)
     assert b64decode(said(line).get("query", "")).decode() == kept
@@ -186,7 +191,9 @@ def test_a_line_is_an_event_of_the_balp_pattern(
 def test_a_query_is_an_entity_and_nobodys_resource_has_no_patient() -> None:
     """BALP: query in base64, and the variants without a patient."""
     found = event(DOCTOR, Asked("search-type", id="", query="identifier=1"))
-    assert [b64decode(each["query"]).decode() for each in found["entity"] if "query" in each] == ["identifier=*"]
+    assert [b64decode(each["query"]).decode() for each in found["entity"] if "query" in each] == [
+        "Observation?identifier=*"
+    ]
     found = event(DOCTOR, Asked("read", "Practitioner", "x", None))
     assert found["meta"]["profile"][0].endswith("BasicAudit.Read")
     assert "Patient/" not in json.dumps(found)
@@ -385,6 +392,31 @@ def test_a_representative_has_no_line_about_what_is_hidden_from_them(tmp_path: P
             await at.log(row(actor, asked, outcome="", now=NOW))
         assert await _found(at, REPRESENTATIVE) == ["Observation/o2"]
         assert len(await _found(at, PATIENT)) == 4
+
+    run(tmp_path, story)
+
+
+def test_a_line_remembers_what_was_hidden_when_it_was_written(tmp_path: Path) -> None:
+    """L70, L72: what is deleted since, or was refused, stays as hidden in the log as it was; its content too."""
+
+    async def story(at: House) -> None:
+        await at.put(CHILD, "p1")
+        await at.put(MOTHER, "r1")
+        await at.put({"resourceType": "Binary"}, "b1")
+        made = await at.put(_hidden("INVISIBLE_REPRESENTANTS_LEGAUX"), "d1")
+        both = INVISIBLE_PATIENT | INVISIBLE_REPRESENTANTS_LEGAUX
+        for asked in (
+            Asked("read", "Binary", "b1", vis=INVISIBLE_REPRESENTANTS_LEGAUX),
+            Asked("create", "DocumentReference", "", vis=INVISIBLE_PATIENT),
+            Asked("delete", "DocumentReference", "gone", vis=both, release_at=NOW + 5),
+        ):
+            await at.log(row(DOCTOR, asked, outcome="", now=NOW))
+        await at.delete(made)
+        assert await _found(at, REPRESENTATIVE) == ["withheld"]
+        assert await _found(at, PATIENT) == ["withheld", "withheld", "Binary/b1"]
+        at.now += 5
+        assert await _found(at, PATIENT) == ["DocumentReference/gone", "withheld", "Binary/b1"]
+        assert await _found(at, REPRESENTATIVE) == ["withheld"]
 
     run(tmp_path, story)
 

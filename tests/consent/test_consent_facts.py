@@ -13,7 +13,7 @@ from fhir_server.auth.actor import Actor
 from fhir_server.consent.compartment import links_of, patient_of
 from fhir_server.consent.facts import facts_of, month_after
 from fhir_server.consent.kinds import kind_of, types
-from fhir_server.consent.labels import BITS, CONFIDENTIALITY, TRE_A07
+from fhir_server.consent.labels import ACT_CODE, BITS, CONFIDENTIALITY, TRE_A07
 from fhir_server.errors import Invalid
 from fhir_server.fhir.dates import date_range
 from fhir_server.fhir.definitions import load_definitions
@@ -443,6 +443,17 @@ def test_writing_again_never_lowers_what_hides(vis: int, codes: list[str], by: A
     kept = vis & ~INVISIBLE_PATIENT if by.role != "rep" else vis & INVISIBLE_REPRESENTANTS_LEGAUX
     assert after.vis & kept == kept
     assert (after.authors, after.lineage, after.deposited_at) == (before.authors, before.lineage, before.deposited_at)
+
+
+@pytest.mark.parametrize("by", [DOCTOR, APPLICATION, PATIENT, REPRESENTATIVE, OPEN], ids=lambda each: each.role)
+def test_only_the_holder_takes_a_sensitivity_away(by: Actor) -> None:
+    """I17: an update and a replacement keep the labels of what they follow; another may be added."""
+    psychiatric = document(meta={"security": [{"system": ACT_CODE, "code": "PSY"}]})
+    for earlier in ("before", "replaced"):
+        sensitive = replace(facts(document()), labels=frozenset({"HIV"}))
+        kept = {"HIV"} if by.role in ("ps", "app") else set()
+        assert facts(document(), by, **{earlier: sensitive}).labels == kept
+        assert facts(psychiatric, by, **{earlier: sensitive}).labels == kept | {"PSY"}
 
 
 def test_the_patient_lifts_masks_from_what_they_write() -> None:

@@ -15,6 +15,7 @@ from fhir_server.consent.directives import Directive
 from fhir_server.consent.kinds import kind_of
 from fhir_server.consent.periods import ALWAYS
 from fhir_server.consent.policy import RecordPolicy
+from fhir_server.consent.shapes import Label
 from fhir_server.errors import FhirServerError, Forbidden, Invalid, MethodNotAllowed, NotFound
 from fhir_server.search.facts import INVISIBLE_REPRESENTANTS_LEGAUX, Facts
 
@@ -44,7 +45,7 @@ def verdict(
     """The error that refuses a write, None when it is allowed."""
     facts = after or before
     assert facts is not None
-    record = policy if facts.patient else None
+    record = policy if facts.patient or actor.role == "app" else None
     try:
         may_write(actor, record, interaction, facts.rtype, before, after, now=NOW)
     except FhirServerError as error:
@@ -205,6 +206,18 @@ def test_an_application_writes_what_is_shared_with_it() -> None:
         may_write(APPLICATION, narrowed, "create", "Observation", None, row("Observation"), now=NOW)
 
 
+@pytest.mark.parametrize("type_", ["Binary", "Device"])
+def test_an_application_with_which_nothing_is_shared_writes_nothing(type_: str) -> None:
+    """Not even what is nobody's; one category is enough to write content."""
+    share = replace(SHARES[0], label=Label("class_code", "11"))
+    for directives, expected in (((share,), None), ((replace(share, active=False),), Forbidden), ((), Forbidden)):
+        record = replace(RECORD, directives=directives)
+        assert verdict(APPLICATION, "create", None, row(type_, patient=None), record) is expected
+    assert verdict(APPLICATION, "create", None, row(type_, patient=None), CLOSED) is NotFound
+    for unknown in (None, replace(RECORD, patient="p2")):
+        assert verdict(APPLICATION, "create", None, row(type_, patient=None), unknown) is Forbidden
+
+
 def test_directives_are_ended_logs_kept_content_replaced() -> None:
     """405 for what is not offered to anybody."""
     for type_, interaction in (
@@ -262,7 +275,10 @@ def _setting(code: str) -> dict[str, Any]:
 
 def test_a_patients_document_says_so_and_a_professionals_does_not() -> None:
     """DOC-26: 422 at each place; other depositors are not asked."""
-    own = {"context": {"facilityType": _setting("EXP_PATIENT"), "practiceSetting": _setting("EXP_PATIENT")}}
+    own = {
+        "author": [{"reference": "Patient/p1"}],
+        "context": {"facilityType": _setting("EXP_PATIENT"), "practiceSetting": _setting("EXP_PATIENT")},
+    }
     theirs = {"context": {"facilityType": _setting("SA01"), "practiceSetting": _setting("ETABLISSEMENT")}}
     mine, clinical = (
         row("DocumentReference", class_code="90", type_code="EXPPAT_1"),
@@ -281,7 +297,48 @@ def test_a_patients_document_says_so_and_a_professionals_does_not() -> None:
     }
     with pytest.raises(Invalid) as refused:
         check_document(PATIENT, {}, mine)
-    assert len(refused.value.issues) == 2
+    assert len(refused.value.issues) == 3
+
+
+@pytest.mark.parametrize(
+    ("actor", "authors", "expected"),
+    [
+        (PATIENT, [{"reference": "Patient/p1", "display": "P"}], True),
+        (PATIENT, [{"reference": "https://here.example/fhir/Patient/p1"}], True),
+        (PATIENT, [{"reference": "https://elsewhere.example/fhir/Patient/p1"}], False),
+        (PATIENT, [{"reference": "Patient/p2"}], False),
+        (PATIENT, [{"reference": "RelatedPerson/r1"}], False),
+        (PATIENT, [{"reference": "Patient/p1"}, {"reference": "Practitioner/x"}], False),
+        (
+            PATIENT,
+            [
+                {
+                    "reference": "Patient/p1",
+                    "identifier": {"system": "https://rpps.esante.gouv.fr", "value": "10000000001"},
+                }
+            ],
+            False,
+        ),
+        (PATIENT, [{"display": "Dr MARTIN"}], False),
+        (PATIENT, [], False),
+        (REPRESENTATIVE, [{"reference": "RelatedPerson/r1"}], True),
+        (REPRESENTATIVE, [{"reference": "Patient/p1"}], True),
+        (REPRESENTATIVE, [{"reference": "RelatedPerson/r2"}], False),
+    ],
+)
+def test_a_patients_document_is_by_the_patient_or_who_represents_them(
+    actor: Actor, authors: list[dict[str, Any]], expected: bool
+) -> None:
+    """DOC-26: 422 at the author, whoever else is named."""
+    setting = _setting("EXP_PATIENT")
+    resource = {"author": authors, "context": {"facilityType": setting, "practiceSetting": setting}}
+    facts = row("DocumentReference", actor.reference, class_code="90", type_code="DOCPAT08")
+    refused: tuple[str | None, ...] = ()
+    try:
+        check_document(actor, resource, facts, base="https://here.example/fhir")
+    except Invalid as error:
+        refused = tuple(each.expression for each in error.issues)
+    assert refused == (() if expected else ("DocumentReference.author",))
 
 
 def test_a_message_is_sent_by_the_one_who_writes_it() -> None:

@@ -90,9 +90,10 @@ def test_content_is_seen_through_its_document(tmp_path: Path, url: str) -> None:
         stranger = replace(COLLEAGUE, keys=frozenset({"rpps:10000000003"}))
         assert not await at.sees(stranger, "Binary/b1")
         async with at.store.snapshot() as snapshot:
-            assert await at.narrow.record_of(snapshot, "Binary", "b1") == "p1"
-            assert await at.narrow.record_of(snapshot, "DocumentReference", "d1") == "p1"
-            assert await at.narrow.record_of(snapshot, "Binary", "none") is None
+            for link in ("Binary/b1", "DocumentReference/d1"):
+                found = await at.narrow.whereabouts(snapshot, *link.split("/"))
+                assert [(each.rtype, each.id, each.patient) for each in found] == [("DocumentReference", "d1", "p1")]
+            assert await at.narrow.whereabouts(snapshot, "Binary", "none") == []
             own = await snapshot.read("DocumentReference", "d1", visible=at.narrow.own(COLLEAGUE))
             assert own is not None
 
@@ -222,20 +223,6 @@ def test_an_application_is_told_when_a_type_is_not_shared_with_it(tmp_path: Path
                     await at.narrow.check_shared(snapshot, APPLICATION, kept)
         assert await at.sees(APPLICATION, "AllergyIntolerance/a1")
         assert not await at.sees(APPLICATION, "Goal/g1")
-
-    run(tmp_path, story)
-
-
-def test_what_names_no_patient_is_placed_by_what_it_points_to(tmp_path: Path) -> None:
-    """Whose records links lead into; what is nobody's or unknown says nothing."""
-
-    async def story(at: House) -> None:
-        await at.put({"resourceType": "Patient"}, "p1")
-        await at.put(document(), "d1")
-        await at.put({"resourceType": "Practitioner"}, "x")
-        async with at.store.snapshot() as snapshot:
-            links = ("DocumentReference/d1", "Practitioner/x", "Observation/none")
-            assert await at.narrow.patients_through(snapshot, links) == {"p1"}
 
     run(tmp_path, story)
 

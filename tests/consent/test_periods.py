@@ -28,6 +28,24 @@ def test_a_period_is_a_span(period: dict[str, str], expected: Span) -> None:
     assert span(period) == expected
 
 
+@pytest.mark.parametrize(
+    ("inner", "outer", "expected"),
+    [
+        (Span(), Span(), True),
+        (Span(1, 2), Span(), True),
+        (Span(), Span(1, None), False),
+        (Span(), Span(None, 2), False),
+        (Span(1, 2), Span(1, 2), True),
+        (Span(0, 2), Span(1, 2), False),
+        (Span(1, 3), Span(1, 2), False),
+        (Span(1, None), Span(1, 2), False),
+    ],
+)
+def test_a_span_is_within_another_that_covers_all_of_it(inner: Span, outer: Span, expected: bool) -> None:
+    """An open end is within an open end only."""
+    assert inner.within(outer) is expected
+
+
 @pytest.mark.parametrize("period", [{"start": "yesterday"}, {"end": 5}, {"end": "2026-02-30"}, {"start": ["2026"]}])
 def test_what_is_not_a_date_is_refused(period: dict[str, object]) -> None:
     """ValueError, whatever it is."""

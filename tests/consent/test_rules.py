@@ -17,7 +17,8 @@ from fhir_server.consent.directives import Directive
 from fhir_server.consent.keys import own_keys
 from fhir_server.consent.periods import Span
 from fhir_server.consent.policy import Member, RecordPolicy, Team
-from fhir_server.consent.rules import Case, Rules
+from fhir_server.consent.rules import Case, Rules, shares_type
+from fhir_server.consent.shapes import Label
 from fhir_server.search.entries import Entries
 from fhir_server.search.facts import Facts
 from fhir_server.search.match import Row, holds
@@ -345,6 +346,43 @@ def test_what_a_professional_may_correct_is_their_own_deposit_wherever_it_is() -
     assert not holds(RULES.own(replace(DOCTOR, scopes=("user/*.rs",))), Row(mine, Entries(), 0))
     for role in ("patient", "app", "lgc", "ncp", "made-up"):
         assert RULES.own(replace(DOCTOR, role=role)) == FALSE
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expected"),
+    [
+        (("user/*.r",), True),
+        (("user/Binary.r",), True),
+        (("user/DocumentReference.rs", "user/Binary.r"), True),
+        (("user/DocumentReference.rs?type=11488-4", "user/Binary.r"), True),
+        (("user/DocumentReference.rs?type=http://loinc.org|11488-4", "user/Binary.r"), True),
+        (("user/DocumentReference.rs?type=60591-5", "user/Binary.r"), False),
+        (("user/DocumentReference.rs?type=60591-5", "user/DocumentReference.s", "user/Binary.r"), True),
+        (("user/DocumentReference.rs?type=60591-5", "user/DocumentReference.c", "user/Binary.r"), False),
+        (("user/DocumentReference.rs?type=11488-4&category=x", "user/Binary.r"), False),
+        (("user/*.rs?type=60591-5", "user/Binary.r"), False),
+        (("user/DocumentReference.rs?type=http://loinc.org|", "user/Binary.r"), False),
+        (("user/Observation.rs?code=1", "user/Binary.r"), True),
+        (("user/DocumentReference.rs?type=11488-4",), False),
+    ],
+)
+def test_a_scope_that_narrows_documents_narrows_their_content(scopes: tuple[str, ...], expected: bool) -> None:
+    """L65: content is reached through a document that the scopes give, and where they cannot be judged not at all."""
+    document = _document(type_code="11488-4", links=frozenset({"Binary/1"}))
+    content = Facts("Binary", "1", "record")
+    record = {"p1": RecordPolicy("p1", 1, exists=True, practitioners=frozenset({RPPS[0]}))}
+    seen = World(replace(DOCTOR, scopes=scopes), record, (document, content)).seen()
+    assert ("Binary/1" in seen) is expected
+
+
+def test_an_application_asks_for_content_as_for_documents() -> None:
+    """A D09 of one category can show a document of it, hence its content; without one, neither."""
+    caller = Actor("app", "Device/a", "A", "j", frozenset({"client:a"}), ("p1",))
+    share = _directive("D09", actor="client:a", label=Label("class_code", "11"))
+    for shares, expected in (((share,), True), ((replace(share, active=False),), False), ((), False)):
+        record = RecordPolicy("p1", 1, exists=True, directives=shares)
+        assert [shares_type(caller, record, each, NOW) for each in ("Binary", "DocumentReference")] == [expected] * 2
+    assert not shares_type(caller, RecordPolicy("p1", 1, exists=True, directives=(share,)), "Device", NOW)
 
 
 # Wrong rules that somebody might write: each is seen by the comparison with the oracle.

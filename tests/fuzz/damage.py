@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
 import re
@@ -114,7 +115,9 @@ def _deep(random: Random, container: Any, key: Any) -> None:
 
 
 def _many(random: Random, container: Any, key: Any) -> None:
-    container[key] = [container[key]] * random.choice((2, 2, 2, 50, 50, 50, 50, 1_000))
+    """Copies, so that the next damage hits one of them: the client must not be what is slow."""
+    count = random.choice((2, 50, 50, 500)) if len(dump(container[key])) < 1_000 else 2
+    container[key] = [copy.deepcopy(container[key]) for _ in range(count)]
 
 
 _TREE: Final[tuple[Callable[[Random, Any, Any], None], ...]] = (

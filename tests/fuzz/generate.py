@@ -28,6 +28,8 @@ _KINDS: Final[tuple[tuple[Callable[[Random, Targets], dict[str, Any]], int], ...
     (queries.query, 18),
     (queries.cursor, 3),
 )
+# Of a body, in bytes. A longer one is cut, which makes it no better.
+_LONGEST: Final = 4_000_000
 
 
 class Generator:
@@ -44,4 +46,5 @@ class Generator:
         kind = random.choice(self._kinds)
         parts = {"index": index, "kind": kind.__name__, "actor": random.choice(self._targets.actors)}
         given: dict[str, Any] = kind(random, self._targets)
+        given["body"] = given.get("body", b"")[:_LONGEST]
         return Case(**{**parts, **given})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 # A request that takes longer is a hang.
 PATIENCE: Final = 20.0
+# The server closes a connection that was idle for 5 seconds; one that comes near is not used again.
+_IDLE: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ class Connection:
         self._port = port
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._used = 0.0
 
     async def send(self, request: bytes, *, head: bool = False, patience: float = PATIENCE) -> Response:
         """The final response to a request; raises TimeoutError or Closed. `head`: a response has no body."""
@@ -56,7 +60,8 @@ class Connection:
         self._reader = self._writer = None
 
     async def _exchange(self, request: bytes, head: bool) -> Response:
-        if self._reader is None or self._writer is None or self._reader.at_eof():
+        idle = time.monotonic() - self._used > _IDLE
+        if self._reader is None or self._writer is None or self._reader.at_eof() or idle:
             await self.close()
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
         self._writer.write(request)
@@ -67,6 +72,7 @@ class Connection:
             status, headers = await _head(self._reader)
             if status >= 200:
                 break
+        self._used = time.monotonic()
         size = 0 if head or status in (204, 304) else int(headers.get("content-length", 0))
         return Response(status, headers, await self._reader.readexactly(size))
 

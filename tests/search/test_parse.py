@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -524,15 +525,39 @@ def test_a_search_is_bounded(ask: Any) -> None:
         ([("status", "final")] * 51, "too-costly"),
         ([("code", ",".join("a" * 201))], "too-costly"),
         ([("code", ",".join("a" * 150)), ("status", ",".join("a" * 150))], "too-costly"),
-        ([("code", "a" * 2001)], "too-long"),
+        ([("code", "a" * 1001)], "too-long"),
+        ([("code", "x:" + "a" * 1_000_000)], "too-long"),
     ):
         with pytest.raises(Malformed) as raised:
             ask("Observation", *pairs)
         assert raised.value.issues[0].code == code
     with pytest.raises(Malformed):
         ask("Observation", ("code", "a,b"), limits=Limits(values=1))
+    with pytest.raises(Malformed) as raised:
+        ask("Patient", ("family", "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 900))
+    assert issues(raised) == [("value", "family")]
     long_name = ask("Observation", ("x" * 5000, "1"))
     assert len(long_name.warnings[0].expression) == 100
+
+
+@pytest.mark.parametrize("value", ["," * 2_000_000, "a\\," * 1_000_000], ids=["commas", "escaped commas"])
+def test_what_is_too_much_is_refused_before_it_is_taken_apart(ask: Any, value: str) -> None:
+    """The refusal takes little memory beside that of the value itself."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(Malformed):
+            ask("Observation", ("code", value), ("status", value))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+def test_a_comma_that_is_escaped_parts_no_values(ask: Any) -> None:
+    """However many there are of them, and an escaped backslash before a comma is none."""
+    assert ask("Observation", ("code", "a\\,b" * 250))
+    with pytest.raises(Malformed):
+        ask("Observation", ("code", "a\\\\," * 200))
 
 
 NAMES = st.sampled_from([

@@ -18,7 +18,8 @@ class Asked:
     """One parameter of a search: `name` as the client wrote it, `param` its code in the index.
 
     `types`: the FHIR types that the parameter indexes; `targets`: the resource types that a reference may lead to.
-    `base_url`: this server's FHIR base; `zone`: where dates without an offset are read.
+    `system`: the one that R4 binds the elements to, "" where it is not one; `base_url`: this server's FHIR base;
+    `zone`: where dates without an offset are read.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Asked:
     modifier: str = ""
     types: tuple[str, ...] = ()
     targets: frozenset[str] = field(default_factory=frozenset)
+    system: str = ""
     base_url: str = ""
     zone: tzinfo = UTC
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from fhir_server.search.entries import Amount
 from fhir_server.search.kinds import number
 from fhir_server.search.kinds.asked import Asked, split, unescape
+from fhir_server.search.kinds.bounds import cut
 from fhir_server.search.kinds.sink import Add, Sink, passed_over
 from fhir_server.search.predicate import Predicate, QuantityIs
 
@@ -59,13 +60,15 @@ def _money(param: str, value: Any, sink: Sink) -> None:
         return
     amount, currency = number.finite(value.get("value")), value.get("currency")
     if amount is not None:
-        system, code = (CURRENCY, currency) if type(currency) is str else ("", "")
+        system, code = (CURRENCY, cut(currency)) if type(currency) is str else ("", "")
         sink.quantities.append(Amount(param, system, code, amount, amount))
 
 
 def _add(param: str, ends: tuple[float, float], quantity: dict[str, Any], sink: Sink) -> None:
     """An entry for the unit's code, and one for its name where that differs."""
-    system, code, unit = (each if type(each) is str else "" for each in map(quantity.get, ("system", "code", "unit")))
+    system, code, unit = (
+        cut(each) if type(each) is str else "" for each in map(quantity.get, ("system", "code", "unit"))
+    )
     sink.quantities.append(Amount(param, system, code, *ends))
     if unit and unit != code:
         sink.quantities.append(Amount(param, "", unit, *ends))

@@ -10,6 +10,7 @@ from fhir_server.fhir.references import parse_reference
 from fhir_server.search.entries import Ref
 from fhir_server.search.kinds import token
 from fhir_server.search.kinds.asked import Asked, unescape
+from fhir_server.search.kinds.bounds import cut
 from fhir_server.search.kinds.sink import Add, Sink, passed_over
 from fhir_server.search.predicate import Predicate, RefersTo, disj
 
@@ -65,7 +66,7 @@ def _reference(param: str, value: Any, sink: Sink) -> None:
         return
     literal, identifier = value.get("reference"), value.get("identifier")
     if type(literal) is str and (target := local(literal, sink.base_url)):
-        sink.references.append(Ref(param, target))
+        sink.references.append(Ref(param, cut(target)))
     if type(identifier) is dict:
         token.add_coded(param + IDENTIFIER, identifier.get("system"), identifier.get("value"), sink)
 
@@ -74,16 +75,16 @@ def _canonical(param: str, value: Any, sink: Sink) -> None:
     """A canonical as sent, and without its business version: a search that names none means any."""
     if type(value) is not str or value.startswith("#"):
         return
-    sink.references.append(Ref(param, value))
+    sink.references.append(Ref(param, cut(value)))
     url, bar, _ = value.partition("|")
     if bar:
-        sink.references.append(Ref(param, url))
+        sink.references.append(Ref(param, cut(url)))
 
 
 def _resource(param: str, value: Any, sink: Sink) -> None:
     """A resource inside another one, as the first of a document Bundle."""
     if type(value) is dict and type(value.get("resourceType")) is str and type(value.get("id")) is str:
-        sink.references.append(Ref(param, f"{value['resourceType']}/{value['id']}"))
+        sink.references.append(Ref(param, cut(f"{value['resourceType']}/{value['id']}")))
 
 
 ADD: Final[dict[str, Add]] = {

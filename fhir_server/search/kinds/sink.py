@@ -4,9 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import tzinfo
-from typing import Any, TypeAlias
+from itertools import chain
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from fhir_server.search.entries import Amount, Entries, Number, Ref, Span, Text, Token, Uri
+from fhir_server.search.kinds.bounds import MOST
+
+
+class _Entry(Protocol):
+    @property
+    def param(self) -> str: ...
+
+
+E = TypeVar("E", bound=_Entry)
+
+
+class Found(Generic[E]):
+    """The entries of one kind, each once, in the order found; of one parameter the first 1,000."""
+
+    __slots__ = ("_params",)
+
+    def __init__(self) -> None:
+        self._params: dict[str, dict[E, None]] = {}
+
+    def append(self, entry: E) -> None:
+        """Adds the entry, unless it is there already or its parameter has no room."""
+        entries = self._params.setdefault(entry.param, {})
+        if len(entries) < MOST:
+            entries[entry] = None
+
+    def entries(self) -> tuple[E, ...]:
+        """What was found, parameter by parameter."""
+        return tuple(chain.from_iterable(self._params.values()))
 
 
 class Sink:
@@ -17,24 +46,24 @@ class Sink:
     def __init__(self, base_url: str, zone: tzinfo) -> None:
         self.base_url = base_url
         self.zone = zone
-        self.tokens: list[Token] = []
-        self.strings: list[Text] = []
-        self.dates: list[Span] = []
-        self.numbers: list[Number] = []
-        self.quantities: list[Amount] = []
-        self.references: list[Ref] = []
-        self.uris: list[Uri] = []
+        self.tokens: Found[Token] = Found()
+        self.strings: Found[Text] = Found()
+        self.dates: Found[Span] = Found()
+        self.numbers: Found[Number] = Found()
+        self.quantities: Found[Amount] = Found()
+        self.references: Found[Ref] = Found()
+        self.uris: Found[Uri] = Found()
 
     def entries(self) -> Entries:
-        """What was found, each entry once."""
+        """All that was found."""
         return Entries(
-            tuple(dict.fromkeys(self.tokens)),
-            tuple(dict.fromkeys(self.strings)),
-            tuple(dict.fromkeys(self.dates)),
-            tuple(dict.fromkeys(self.numbers)),
-            tuple(dict.fromkeys(self.quantities)),
-            tuple(dict.fromkeys(self.references)),
-            tuple(dict.fromkeys(self.uris)),
+            self.tokens.entries(),
+            self.strings.entries(),
+            self.dates.entries(),
+            self.numbers.entries(),
+            self.quantities.entries(),
+            self.references.entries(),
+            self.uris.entries(),
         )
 
 

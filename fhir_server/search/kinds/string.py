@@ -1,19 +1,26 @@
-"""Strings: names, addresses, titles (https://hl7.org/fhir/R4/search.html#string)."""
+"""Strings: names, addresses, titles (https://hl7.org/fhir/R4/search.html#string).
+
+A text is found by its first 1,000 characters, a part of a name by its first 16 words.
+"""
 
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any, Final
 from unicodedata import category, normalize
 
 from fhir_server.search.entries import Text
 from fhir_server.search.kinds.asked import Asked, unescape
+from fhir_server.search.kinds.bounds import LONGEST, cut
 from fhir_server.search.kinds.sink import Add, Sink
 from fhir_server.search.predicate import Predicate, StringIs, conj
 
 MODIFIERS: Final = frozenset({"", "exact", "contains"})
 
 _WORDS: Final = 10
+# Words of a name that it is found from; each is stored with all that follows it.
+_STARTS: Final = 16
 _ADDRESS: Final = ("text", "line", "city", "district", "state", "postalCode", "country")
 _NAME: Final = ("text", "family", "given", "prefix", "suffix")
 
@@ -55,27 +62,32 @@ def where(asked: Asked, text: str) -> Predicate:
 
 
 def words(asked: Asked, text: str) -> str:
-    """The normal form of a text to look for, which must have some letter or digit."""
+    """The normal form of a text to look for, which must have some letter or digit and no more than the index has."""
     normal = normalise(unescape(text))
     if not normal:
         raise asked.malformed("A text with letters or digits is expected.")
+    if len(normal) > LONGEST:
+        raise asked.malformed("A shorter text is expected.")
     return normal
 
 
+def beginning(text: str) -> str:
+    """The normal form of a text to be found: of its beginning, as much as the index has."""
+    return cut(normalise(cut(text)))
+
+
 def _string(param: str, value: Any, sink: Sink) -> None:
-    if type(value) is str and (normal := normalise(value)):
-        sink.strings.append(Text(param, normal, value))
+    if type(value) is str and (normal := beginning(value)):
+        sink.strings.append(Text(param, normal, cut(value)))
 
 
 def add_name(param: str, value: Any, sink: Sink) -> None:
-    """A part of a name, and again from each later word on: "Carreno Quinones" is found by "quinones" too."""
-    if type(value) is not str:
+    """A part of a name, and again from the next words on: "Carreno Quinones" is found by "quinones" too."""
+    if type(value) is not str or not (normal := beginning(value)):
         return
-    _string(param, value, sink)
-    rest = normalise(value)
-    while " " in rest:
-        rest = rest.partition(" ")[2]
-        sink.strings.append(Text(param, rest, ""))
+    sink.strings.append(Text(param, normal, cut(value)))
+    for blank in islice(re.finditer(" (?=.)", normal), _STARTS - 1):
+        sink.strings.append(Text(param, normal[blank.end() :], ""))
 
 
 def _parts(names: tuple[str, ...], add: Add) -> Add:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from fhir_server.search.entries import Text, Token
 from fhir_server.search.kinds.asked import Asked, split, unescape
+from fhir_server.search.kinds.bounds import cut
 from fhir_server.search.kinds.sink import Add, Sink
-from fhir_server.search.kinds.string import normalise, words
+from fhir_server.search.kinds.string import beginning, words
 from fhir_server.search.predicate import Predicate, StringIs, TokenIs, disj
 
 # The words that belong to a code are strings of a parameter of their own, as logical references are tokens of one.
@@ -22,7 +23,8 @@ _BARE_OID: Final = re.compile(r"[0-2](\.(0|[1-9]\d*))+", re.ASCII)
 def where(asked: Asked, text: str) -> Predicate:
     """`code`, `system|code`, `|code` or `system|`; with :text the beginning of a display or text.
 
-    A bare OID is no URI: as a system it also means `urn:oid:` (spec domain ID-7).
+    A bare OID is no URI: as a system it also means `urn:oid:` (spec domain ID-7). An element of type code says no
+    system: the one that R4 binds it to and none mean the same.
     """
     if asked.modifier == "text":
         if not _WORDED.intersection(asked.types):
@@ -34,6 +36,8 @@ def where(asked: Asked, text: str) -> Predicate:
     system, code = unescape(parts[0]), unescape("|".join(parts[1:]))
     if not system and not code:
         raise asked.malformed("A code, a system or both are expected.")
+    if system == asked.system:
+        system = ""
     systems = [system, f"urn:oid:{system}"] if _BARE_OID.fullmatch(system) else [system]
     return disj(*(TokenIs(asked.param, each, code or None) for each in systems))
 
@@ -41,12 +45,12 @@ def where(asked: Asked, text: str) -> Predicate:
 def add_coded(param: str, system: Any, code: Any, sink: Sink) -> None:
     """A pair of system and code, as Coding and Identifier have it."""
     if type(code) is str:
-        sink.tokens.append(Token(param, system if type(system) is str else None, code))
+        sink.tokens.append(Token(param, cut(system) if type(system) is str else None, cut(code)))
 
 
 def _code(param: str, value: Any, sink: Sink) -> None:
     if type(value) is str:
-        sink.tokens.append(Token(param, None, value))
+        sink.tokens.append(Token(param, None, cut(value)))
 
 
 def _boolean(param: str, value: Any, sink: Sink) -> None:
@@ -84,7 +88,7 @@ def _contact(param: str, value: Any, sink: Sink) -> None:
 
 
 def _text(param: str, text: Any, sink: Sink) -> None:
-    if type(text) is str and (normal := normalise(text)):
+    if type(text) is str and (normal := beginning(text)):
         sink.strings.append(Text(param + TEXT, normal, ""))
 
 

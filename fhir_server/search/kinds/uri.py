@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from fhir_server.search.entries import Uri
 from fhir_server.search.kinds.asked import Asked, unescape
+from fhir_server.search.kinds.bounds import cut
 from fhir_server.search.kinds.sink import Add, Sink
 from fhir_server.search.predicate import Predicate, TokenIs, UriIs, conj
 
@@ -27,14 +28,14 @@ def where(asked: Asked, text: str) -> Predicate:
 
 def _uri(param: str, value: Any, sink: Sink) -> None:
     if type(value) is str:
-        sink.uris.append(Uri(param, value))
+        sink.uris.append(Uri(param, cut(value)))
 
 
 def _canonical(param: str, value: Any, sink: Sink) -> None:
     """A canonical as sent, and without its business version: a search that names none means any."""
     _uri(param, value, sink)
     if type(value) is str and "|" in value:
-        sink.uris.append(Uri(param, value.partition("|")[0]))
+        sink.uris.append(Uri(param, cut(value.partition("|")[0])))
 
 
 ADD: Final[dict[str, Add]] = {"uri": _uri, "url": _uri, "canonical": _canonical}

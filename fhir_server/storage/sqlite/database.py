@@ -15,7 +15,7 @@ APPLICATION_ID: Final = 0x46484952
 """`FHIR` in ASCII: what `file` and `PRAGMA application_id` say of a store."""
 
 _PAGE_BYTES: Final = 4096
-_MAPPED_BYTES: Final = 256 << 20
+_MAPPED_BYTES: Final = 2 << 30
 _WAL_PAGES: Final = 8000
 _WAL_KEPT_BYTES: Final = 64 << 20
 

@@ -63,12 +63,16 @@ def texts_of(entries: Entries) -> set[str]:
 
 def params_of(entries: Entries) -> set[str]:
     """The search parameters that have an entry."""
-    found: set[str] = set()
-    for kind in (entries.tokens, entries.strings, entries.dates, entries.numbers, entries.quantities):
-        found.update(entry.param for entry in kind)
-    for more in (entries.references, entries.uris):
-        found.update(entry.param for entry in more)
-    return found
+    kinds: tuple[tuple[Any, ...], ...] = (
+        entries.tokens,
+        entries.strings,
+        entries.dates,
+        entries.numbers,
+        entries.quantities,
+        entries.references,
+        entries.uris,
+    )
+    return {entry.param for kind in kinds for entry in kind}
 
 
 def to_rows(entries: Entries, symbols: Mapping[str, int], pids: Mapping[str, int]) -> Rows:
