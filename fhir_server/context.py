@@ -144,11 +144,15 @@ class Context:
 
         `letter`: the right that is used, which granular scopes are asked for (access §2).
         """
+        await self.about(snapshot, type, id)
+        return await self.services.narrow.for_instance(snapshot, self.actor, type, id, letter=letter)
+
+    async def about(self, snapshot: Snapshot, type: str, id: str) -> None:
+        """Let the log know whose record a request is about; nobody's, when there is no such resource."""
         for facts in await self.services.narrow.whereabouts(snapshot, type, id):
             self.trace.patient = facts.patient
             self.trace.vis |= facts.vis
             self.trace.release_at = facts.release_at or self.trace.release_at
-        return await self.services.narrow.for_instance(snapshot, self.actor, type, id, letter=letter)
 
     def checked(self, resource: Any, type: str) -> dict[str, Any]:
         """The resource, if it is a valid one of that type; raises Malformed with every error otherwise."""

@@ -73,7 +73,7 @@ def row(actor: Actor, trace: Traced, *, outcome: str, now: int, id: str = "") ->
         **_who(actor),
     }
     body = orjson.dumps({name: value for name, value in said.items() if value}, option=orjson.OPT_SORT_KEYS)
-    return AuditRow(id_, trace.patient, now, body)
+    return AuditRow(id_, trace.patient or None, now, body)
 
 
 def redacted(query: str) -> str:

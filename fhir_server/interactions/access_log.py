@@ -52,8 +52,9 @@ async def search(ctx: Context, request: Request) -> Answer:
     patient = _patient(ctx, request)
     pairs = [pair for pair in request.query if pair[0] not in _PASSED_OVER]
     query = urlencode([("patient", f"Patient/{patient}"), *sorted(pairs)])
-    ctx.trace.patient, ctx.trace.query = patient, query
+    ctx.trace.query = query
     async with ctx.store.snapshot() as snapshot:
+        await ctx.about(snapshot, "Patient", patient)
         visible = await ctx.services.narrow.for_search(snapshot, ctx.actor, (patient,), only=("AuditEvent",))
         reader = Reader(ctx.actor, patient, visible, ctx.now(), ctx.base)
         page = await search_audits(snapshot, reader, pairs, before=_before(ctx, request, query))

@@ -69,7 +69,8 @@ async def narrowed(ctx: Context, snapshot: Snapshot, type_: str, query: Query) -
     bound = ctx.actor.patients if patients is None else tuple(set(patients) & set(ctx.actor.patients) or patients)
     if len(bound) > 1:
         raise Malformed("This token is for several records: name one patient.", expression="patient")
-    ctx.trace.patient = bound[0] if bound else None
+    for patient in bound:
+        await ctx.about(snapshot, "Patient", patient)
     return await ctx.services.narrow.for_search(snapshot, ctx.actor, patients, only=(type_,))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64decode
 from typing import Any
 
 import pytest
 
+from fhir_server.app import services
+from fhir_server.consent.audit import verify
 from fhir_server.fhir.definitions import load_definitions
 from fhir_server.validation.validator import Validator
 from tests.conftest import Caller, House
@@ -128,3 +131,20 @@ def test_a_refused_login_is_in_the_chain_but_in_no_ones_log(own_house: House) ->
     own_house.nobody.get(own_house.cast["patient"])
     after = log_of(own_house.patient, own_house.cast["patient"])
     assert len(after) == len(before) + 1
+
+
+@pytest.mark.parametrize("patient", ["", "Patient/", "Patient/nobody", "%00", "Patient/a b"])
+def test_the_log_of_nobody_is_empty_and_asking_for_it_leaves_the_chain_whole(house: House, patient: str) -> None:
+    """Whatever stands where a patient should."""
+    answer = house.patient.get(f"AuditEvent?patient={patient}")
+    assert answer.status_code in (200, 400)
+    assert answer.json().get("entry") is None
+    assert _intact(house)
+
+
+def _intact(house: House) -> bool:
+    async def walk() -> bool:
+        async with services(house.settings) as parts:
+            return (await verify(parts.store.system())).intact
+
+    return asyncio.run(walk())
