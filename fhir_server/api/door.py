@@ -30,7 +30,8 @@ class FhirDoor:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._metadata = capability_statement(services, services.clock())
+        self._started = services.clock()
+        self._metadata = b""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -53,6 +54,8 @@ class FhirDoor:
         method = scope["method"]
         if path == ROOT + "/metadata" and method in ("GET", "HEAD"):
             negotiated(scope, headers, b"")
+            # Made when first asked for: it reads every type, and a start should not wait for that.
+            self._metadata = self._metadata or capability_statement(self._services, self._started)
             return Answer(200, self._metadata)
         if path.startswith("/health/"):
             return await self._health(path)
