@@ -23,7 +23,7 @@ _START_LIMIT: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that answers. `started`: seconds from its launch to its first answer."""
+    """A server that answers. `started`: seconds from its launch until it said that it is ready."""
 
     pid: int
     port: int
@@ -52,7 +52,7 @@ def fhir_server(store: Path, *, open: bool = False, log: Path | None = None, por
     port = port or free_port()
     command = [*COMMAND, "serve", *(["--open"] if open else [])]
     environment = {"FHIR_SERVER_STORE": f"sqlite:{store}", "FHIR_SERVER_PORT": str(port)}
-    with _running(command, port, "/fhir/metadata", environment, log) as server:
+    with _running(command, port, "/health/ready", environment, log) as server:
         yield server
 
 
@@ -110,7 +110,7 @@ def _answers(port: int, path: str) -> bool:
     connection = HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        return connection.getresponse().status in (200, 204)
     except OSError:
         return False
     finally:
