@@ -13,10 +13,12 @@ from typing import Any, Final
 
 import orjson
 
-from fhir_server.errors import Malformed
+from fhir_server.errors import Malformed, TooLarge
 
 MAX_DEPTH: Final = 128
 """How many objects and arrays may lie in one another."""
+MAX_PARTS: Final = 1_000_000
+"""How many braces and brackets a body may have: a transaction of 3,400 entries has some 110,000."""
 
 # What orjson says beyond its own limit of 1,024, closed or not.
 _TOO_DEEP = frozenset({"depth limit exceeded", "failed to allocate memory"})
@@ -30,15 +32,20 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any] | list[A
 
     Malformed, with line and column where there is one: not JSON, not UTF-8, a byte order mark (RFC 8259 §8.1), half of
     a surrogate pair, a number beyond what a double holds, a key twice in one object, nesting beyond `max_depth`, a
-    scalar on its own. Integers beyond 64 bits come as floats, as decimals do.
+    scalar on its own. Integers beyond 64 bits come as floats, as decimals do. TooLarge, before anything is built, for
+    more than `MAX_PARTS`.
     """
+    parts = body.count(_BRACE) + body.count(_BRACKET)
+    if parts > MAX_PARTS:
+        # A byte of text can cost a hundred bytes of objects, and the time of every other caller.
+        raise TooLarge(f"A body may have {MAX_PARTS} objects and arrays.")
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise _malformed(body, error) from None
     if type(parsed) is not dict and type(parsed) is not list:
         raise Malformed("The body is a JSON object or array.")
-    if body.count(_BRACE) + body.count(_BRACKET) > max_depth and _is_deeper(parsed, max_depth):
+    if parts > max_depth and _is_deeper(parsed, max_depth):
         raise Malformed(f"At most {max_depth} objects and arrays may lie in one another.")
     if _lost_a_key(body, parsed):
         raise Malformed(_repeated_key(body))

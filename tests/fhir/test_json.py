@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_server.errors import Malformed
-from fhir_server.fhir.json import MAX_DEPTH, dump, parse
+from fhir_server.errors import Malformed, TooLarge
+from fhir_server.fhir.json import MAX_DEPTH, MAX_PARTS, dump, parse
 
 
 def message(body: bytes, **options: Any) -> str:
@@ -166,3 +166,15 @@ def test_any_bytes_are_parsed_or_malformed(body: bytes) -> None:
     """Nothing else is raised."""
     with contextlib.suppress(Malformed):
         assert isinstance(parse(body), dict | list)
+
+
+@pytest.mark.parametrize("body", [b'{"entry":[' + b"{}," * MAX_PARTS + b"{}]}", b"[" * (MAX_PARTS + 1)])
+def test_a_body_of_a_million_parts_is_refused_before_it_is_built(body: bytes) -> None:
+    """413 for what would cost a hundred times its bytes."""
+    with pytest.raises(TooLarge):
+        parse(body)
+
+
+def test_a_body_just_within_the_parts_is_read() -> None:
+    """The bound is on braces and brackets, wherever they stand."""
+    assert len(parse(b"[" + b"{}," * 1000 + b"{}]")) == 1001
