@@ -21,10 +21,9 @@ _VERSION: Final = f"{CANONICAL_BASE}/StructureDefinition/document-version"
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
-    """`version`: the stored document that ends with this one, if any. `status`: "superseding" then, "superseded" when
-    this one is the older, else "created". `related`: DocumentReference.relatesTo."""
+    """`status`: "superseding" when this one ends a stored document, "superseded" when it is the older, else "created".
+    `related`: DocumentReference.relatesTo, which names the one that ends."""
 
-    version: Version | None
     status: str
     related: list[dict[str, Any]]
     issues: tuple[Issue, ...] = ()
@@ -54,7 +53,7 @@ async def predecessor(
             issues.append(issue("parent-unknown"))
     before = replaced or current
     if before is None:
-        return Predecessor(None, "created", related, tuple(issues))
+        return Predecessor("created", related, tuple(issues))
     return _ranked(ctx, names, before, related, tuple(issues), strict)
 
 
@@ -75,9 +74,9 @@ def _ranked(
     if not before.facts.authors & ctx.actor.keys and not ctx.services.open:
         raise rejection("901")
     if older:
-        return Predecessor(None, "superseded", related, issues)
+        return Predecessor("superseded", related, issues)
     target = {"code": "replaces", "target": {"reference": f"DocumentReference/{before.id}"}}
-    return Predecessor(before, "superseding", [target, *related], issues)
+    return Predecessor("superseding", [target, *related], issues)
 
 
 async def _stored(ctx: Context, snapshot: Snapshot, patient: str, parent: RelatedDocument) -> Version | None:
