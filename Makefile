@@ -5,10 +5,10 @@ PORT ?= 8080
 R4 := hl7.fhir.r4.examples@4.0.1
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check bench fuzz crash examples clean
+.PHONY: help run serve test check bench bench-growth fuzz crash clients examples clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
 $(VENV)/.run: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,11 +36,21 @@ check: $(VENV)/.test  ## lint, format and types
 bench: $(VENV)/.test  ## measure, as ratios to a calibration server of the same run
 	$(BIN)/python -m benchmarks
 
+bench-growth: $(VENV)/.test  ## how figures change from 100,000 resources to 1,000,000 (a quarter of an hour, 5 GB in .cache)
+	$(BIN)/python -m benchmarks --growth 100000 1000000
+
 fuzz: $(VENV)/.test  ## 50,000 malformed requests: no 500, no change of state
 	$(BIN)/python -m tests.fuzz --requests 50000
 
 crash: $(VENV)/.test  ## kill the store in the middle of writing, many times
 	CRASH_ROUNDS=500 $(BIN)/python -m pytest tests/storage -k kill
+
+clients: .cache/clients/node_modules/fhir-kit-client/package.json  ## fetch the JavaScript client that acceptance tests drive the server with (npm)
+
+.cache/clients/node_modules/fhir-kit-client/package.json:
+	mkdir -p .cache/clients
+	cd .cache/clients && npm install --silent --no-fund --no-audit --no-package-lock fhir-kit-client@2
+	@touch $@
 
 examples: .cache/r4/package/package.json  ## fetch the official R4 examples that the tests validate (npm)
 

@@ -1,4 +1,7 @@
-"""The raw ASGI server that every figure is held against: no framework, no store, the same uvicorn."""
+"""The raw ASGI server that every figure is held against: no framework, no store, the same uvicorn.
+
+`python -m benchmarks.calibration PORT [HTTP]`: HTTP is uvicorn's parser, "httptools" as in the server, or "h11".
+"""
 
 from __future__ import annotations
 
@@ -49,4 +52,5 @@ if __name__ == "__main__":
         server_header=False,
         lifespan="off",
         ws="none",
+        http=sys.argv[2] if len(sys.argv) > 2 else "auto",
     )

@@ -110,8 +110,16 @@ def get(path: str, headers: dict[str, str]) -> bytes:
 
 def post(path: str, headers: dict[str, str], body: bytes) -> bytes:
     """A POST of FHIR JSON as it goes over the wire."""
-    more = {"Content-Type": "application/fhir+json", "Content-Length": str(len(body))}
-    return _request("POST", path, {**headers, **more}, body)
+    return _request("POST", path, {**headers, **_described(body)}, body)
+
+
+def put(path: str, headers: dict[str, str], body: bytes) -> bytes:
+    """A PUT of FHIR JSON as it goes over the wire."""
+    return _request("PUT", path, {**headers, **_described(body)}, body)
+
+
+def _described(body: bytes) -> dict[str, str]:
+    return {"Content-Type": "application/fhir+json", "Content-Length": str(len(body))}
 
 
 def _request(method: str, path: str, headers: dict[str, str], body: bytes) -> bytes:

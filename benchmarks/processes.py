@@ -39,10 +39,10 @@ class Server:
 
 
 @contextmanager
-def calibration() -> Iterator[Server]:
-    """The raw ASGI server."""
+def calibration(http: str = "httptools") -> Iterator[Server]:
+    """The raw ASGI server. `http`: the parser of HTTP that it has, the server's or "h11", in Python."""
     port = free_port()
-    with _running([sys.executable, "-m", "benchmarks.calibration", str(port)], port, "/", {}) as server:
+    with _running([sys.executable, "-m", "benchmarks.calibration", str(port), http], port, "/", {}) as server:
         yield server
 
 

@@ -87,14 +87,14 @@ class Records:
         self._random = Random(seed)
         self._patients = 0
         self._urns = 0
+        self._given: set[str] = set()
 
     def patient(self, general_practitioner: str) -> Resource:
         """The next Patient, with a validated INS of its own."""
         pick = self._random.choice
-        woman = self._random.random() < 0.5
-        born = date(1930, 1, 1) + timedelta(days=self._random.randrange(33_000))
-        commune, family, given = pick(_COMMUNES), pick(_FAMILIES), pick(_WOMEN if woman else _MEN)
         self._patients += 1
+        woman, born, number = self._person()
+        family, given = pick(_FAMILIES), pick(_WOMEN if woman else _MEN)
         return {
             "resourceType": "Patient",
             "identifier": [
@@ -109,7 +109,7 @@ class Records:
                         ]
                     },
                     "system": TEST_INS,
-                    "value": ins(woman, born, commune, self._patients),
+                    "value": number,
                 }
             ],
             "active": True,
@@ -119,6 +119,16 @@ class Records:
             "address": [{"line": [f"{self._random.randrange(1, 200)} rue des Tilleuls"], "city": "Valmont"}],
             "generalPractitioner": [{"reference": general_practitioner}],
         }
+
+    def _person(self) -> tuple[bool, date, str]:
+        """Whether a woman, day of birth, and an INS that no other patient of the stream has."""
+        while True:
+            woman = self._random.random() < 0.5
+            born = date(1930, 1, 1) + timedelta(days=self._random.randrange(33_000))
+            number = ins(woman, born, self._random.choice(_COMMUNES), self._patients)
+            if number not in self._given:
+                self._given.add(number)
+                return woman, born, number
 
     def observation(self, patient: str, performer: str, code: int | None = None) -> Resource:
         """One laboratory result of 1.2 to 1.7 KB. `code`: which analysis; any but the first when None."""

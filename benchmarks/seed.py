@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,22 +21,32 @@ from fhir_server.settings import Settings
 SEARCHED: Final = "4548-4"
 HITS: Final = 20
 _OTHERS: Final = 60
+# Resources of one patient.
+EACH: Final = 1 + HITS + _OTHERS
+KEPT: Final = 5_000
+_BUNDLE: Final = 150
 _DAY: Final = 86_400_000_000
 _ADMIN: Final = Actor(role="admin", reference="Device/benchmark", name="Benchmark", jti="benchmark")
 
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """What is in the store: the doctor's token and reference, patients and observations as "Type/id"."""
+    """What is in the store: the doctor's token and reference, patients and observations as "Type/id", not more than
+    `KEPT` of each; `large`: the patient with a long history, not among `patients`; "" if there is none."""
 
     token: str
     doctor: str
+    practice: str
     patients: tuple[str, ...]
     observations: tuple[str, ...]
+    large: str = ""
 
 
-async def fill(store: Path, records: Records, patients: int, progress: Callable[[], None]) -> Seeded:
-    """Each patient gets 20 observations of one analysis and 60 of others; `progress` is called after each patient."""
+async def fill(store: Path, records: Records, patients: int, progress: Callable[[], None], *, large: int = 0) -> Seeded:
+    """Each patient gets 20 observations of one analysis and 60 of others; `progress` is called after each patient.
+
+    `large`: entries of the one patient with a long history.
+    """
     async with services(Settings(store=f"sqlite:{store}")) as parts:
         practice = await _create(parts, _ADMIN, organization())
         person = await _create(parts, _ADMIN, practitioner())
@@ -47,8 +57,31 @@ async def fill(store: Path, records: Records, patients: int, progress: Callable[
             references.append(patient)
             observations += await _results(parts, actor, records, patient, person)
             progress()
-        token = await issue(parts.store.ledger, actor, ttl=_DAY, now=parts.clock())
-    return Seeded(token, person, tuple(references), tuple(observations))
+        long = await _long(parts, actor, records, person, large) if large else ""
+        token = await _token(parts, actor)
+    return Seeded(token, person, practice, _thinned(references), _thinned(observations), long)
+
+
+async def admitted(store: Path, seeded: Seeded) -> Seeded:
+    """The same with a token of today: that of a file which is kept has run out."""
+    async with services(Settings(store=f"sqlite:{store}")) as parts:
+        return replace(seeded, token=await _token(parts, _doctor(seeded.doctor, seeded.practice)))
+
+
+async def _token(parts: Services, actor: Actor) -> str:
+    return await issue(parts.store.ledger, actor, ttl=_DAY, now=parts.clock())
+
+
+async def _long(parts: Services, actor: Actor, records: Records, person: str, entries: int) -> str:
+    patient = await _create(parts, _ADMIN, records.patient(person))
+    for left in range(entries, 0, -_BUNDLE):
+        await _send(parts, actor, (), records.bundle(patient, person, min(left, _BUNDLE)))
+    return patient
+
+
+def _thinned(references: list[str]) -> tuple[str, ...]:
+    """Evenly spread over the store."""
+    return tuple(references[:: max(1, len(references) // KEPT)])
 
 
 def _doctor(person: str, practice: str) -> Actor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
+
+import structlog
 
 from fhir_server.api.door import FhirDoor, Receive, Scope, Send
 from fhir_server.consent.matrix import load_matrix
@@ -14,13 +17,18 @@ from fhir_server.consent.narrow import Narrow
 from fhir_server.context import Clock, Interaction, Services
 from fhir_server.fhir.definitions import load_definitions
 from fhir_server.fhir.ids import RandomIds
+from fhir_server.indexing import Index
 from fhir_server.operations.registry import OPERATIONS
 from fhir_server.search.cursor import Cursors
-from fhir_server.search.registry import SearchRegistry, project_parameters
 from fhir_server.settings import Settings
 from fhir_server.storage import open_store
 from fhir_server.storage.interface import Ledger
 from fhir_server.validation.validator import Validator
+
+log = structlog.get_logger()
+
+# Seconds between two looks at the ledger.
+_GLANCE: Final = 1.0
 
 
 def system_clock() -> int:
@@ -40,10 +48,15 @@ async def services(
     definitions = load_definitions()
     store = open_store(settings.store, clock=clock)
     try:
+        index = Index(definitions, store)
+        # The first server on a store makes the key of its paging links: that store is new.
+        if await store.ledger.put("key", "cursor", os.urandom(32), expires=None, only_new=True):
+            await index.begin()
+        await index.refresh(clock())
         yield Services(
             settings=settings,
             definitions=definitions,
-            registry=SearchRegistry(definitions, project_parameters()),
+            index=index,
             validator=Validator(definitions),
             store=store,
             narrow=Narrow(load_matrix(clock()), settings, clock),
@@ -79,19 +92,35 @@ class App:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            self._door = FhirDoor(await self._parts.__aenter__())
+            parts = await self._parts.__aenter__()
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
+        self._door = FhirDoor(parts)
+        watch = asyncio.create_task(_watch(parts))
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        watch.cancel()
         await self._parts.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
 
 
+async def _watch(parts: Services) -> None:
+    """Notice what a reindex in another process puts in force, and say when one is needed."""
+    if parts.index.outdated:
+        log.warning(
+            "the index was made with other definitions: some searches are not offered until `fhir-server reindex`"
+        )
+    while True:
+        await asyncio.sleep(_GLANCE)
+        try:
+            await parts.index.refresh(parts.clock())
+        except Exception:
+            log.exception("what is in force of the index cannot be read")
+
+
 async def _cursor_key(ledger: Ledger, now: int) -> bytes:
     """The key of the paging links, made once and shared by every process on this store."""
-    await ledger.put("key", "cursor", os.urandom(32), expires=None, only_new=True)
     key: Any = await ledger.get("key", "cursor", now=now)
     assert isinstance(key, bytes)
     return key

@@ -1,11 +1,11 @@
-"""The command line: serve, demo, import, token, audit."""
+"""The command line: serve, demo, import, reindex, token, audit."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -21,7 +21,8 @@ from fhir_server.auth.tokens import issue, revoke
 from fhir_server.consent.audit import verify
 from fhir_server.context import Services
 from fhir_server.demo.build import build, credentials
-from fhir_server.errors import FhirServerError
+from fhir_server.errors import Conflict, FhirServerError
+from fhir_server.operations.reindex import Report, reindex
 from fhir_server.record.migration import Outcome, documents_in, import_one
 from fhir_server.serving import run
 from fhir_server.settings import Settings
@@ -106,6 +107,38 @@ def import_(
     }
     console.print("  ".join(f"{count} {status}" for status, count in counts.items()))
     raise typer.Exit(1 if any(each.refused for each in outcomes) else 0)
+
+
+@main.command("reindex")
+def reindex_(
+    again: Annotated[bool, typer.Option("--again", help="Also when nothing has changed.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The report as one line of JSON on standard output.")] = False,
+) -> None:
+    """Make the index again after a change of definitions, and put the active SearchParameters in force.
+
+    Servers on this store go on meanwhile; it can be stopped, and goes on where it was. Exits 1 when a SearchParameter
+    had to be left out, 2 while another reindex is at work.
+    """
+
+    async def walk(parts: Services) -> Report | None:
+        system = parts.store.system()
+        with _progress() as progress:
+            task = progress.add_task("reindex", total=sum((await system.counts()).values()))
+            return await reindex(parts, system, lambda done: progress.update(task, completed=done), again=again)
+
+    try:
+        report = _with_services(_settings(), walk)
+    except Conflict as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(2) from error
+    refused = report.refused if report else {}
+    for url, reason in refused.items():
+        console.print(f"{url}: {reason}", style="yellow")
+    if json:
+        typer.echo(orjson.dumps(asdict(report) if report else {"resources": 0}))
+    else:
+        typer.echo(str(report) if report else "the index is up to date")
+    raise typer.Exit(1 if refused else 0)
 
 
 @token.command("issue")

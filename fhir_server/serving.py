@@ -11,7 +11,8 @@ from fhir_server.settings import Settings
 
 
 def config(app: Any, settings: Settings) -> uvicorn.Config:
-    """How it is served: no access log (urls hold identities; the audit is the log), no banner."""
+    """How it is served: no access log (urls hold identities; the audit is the log), no banner, and no header believed
+    that says for whom a proxy asks."""
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -19,6 +20,7 @@ def config(app: Any, settings: Settings) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         lifespan="on",
         ws="none",
         timeout_graceful_shutdown=10,

@@ -39,6 +39,10 @@ class Settings:
     )
     page_size: int = _setting(20, "Entries of a search page when `_count` is not given.")
     max_page_size: int = _setting(500, "The most entries of a search page; a larger `_count` is cut to it.")
+    max_included: int = _setting(1_000, "The most resources that `_include` and `_revinclude` add to a search page.")
+    max_everything: int = _setting(
+        10_000, "The most entries of one answer to `$everything`; without `_count`, what exceeds them comes in pages."
+    )
     log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`. Logs never hold health data.")
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from fhir_server.app import services
-from fhir_server.demo.build import Cast, build, credentials
+from fhir_server.auth.actor import Actor
+from fhir_server.auth.tokens import issue
+from fhir_server.demo.build import DAY, Cast, build, credentials
 from fhir_server.settings import Settings
 from tests.live import running
 
@@ -98,14 +100,21 @@ class House:
         return self.settings.fhir_base
 
 
-def open_house(folder: Path) -> Iterator[House]:
-    """Build the cast, start the server, give every actor a client."""
-    with running(folder) as settings:
+def open_house(
+    folder: Path, guests: Callable[[Cast], Mapping[str, Actor]] = lambda cast: {}, **chosen: Any
+) -> Iterator[House]:
+    """Build the cast, start the server, give every actor a client; `guests`: callers of a test's own, by name;
+    `chosen`: settings of its own."""
+    with running(folder, **chosen) as settings:
 
         async def people() -> tuple[Cast, dict[str, dict[str, str]]]:
             async with services(settings) as parts:
                 cast = await build(parts)
-                return cast, await credentials(parts, cast)
+                given = await credentials(parts, cast)
+                for name, actor in guests(cast).items():
+                    token = await issue(parts.store.ledger, actor, ttl=DAY, now=parts.clock())
+                    given[name] = {"reference": actor.reference, "token": token}
+                return cast, given
 
         cast, given = asyncio.run(people())
         with httpx.Client(base_url=settings.fhir_base + "/", timeout=30) as http:

@@ -19,6 +19,7 @@ ORDER = (
     "storage",
     "terminology",
     "validation",
+    "indexing",
     "auth",
     "consent",
     "context",
@@ -122,7 +123,7 @@ def test_the_unrestricted_view_of_the_store_is_for_upkeep_only() -> None:
 
 def test_only_the_consent_engine_asks_whose_record_a_resource_is_in() -> None:
     """`compartment` answers before the predicate is known, so its callers are few and named."""
-    allowed = {"fhir_server/consent/narrow.py", "fhir_server/context.py", "fhir_server/interactions/search.py"}
+    allowed = {"fhir_server/consent/narrow.py", "fhir_server/context.py", "fhir_server/interactions/whose.py"}
     callers = {
         _name(path)
         for path in MODULES

@@ -10,8 +10,8 @@ import structlog
 
 from fhir_server.api.authenticate import caller
 from fhir_server.api.limits import read_body
-from fhir_server.api.negotiate import Headers, negotiated
-from fhir_server.api.responses import Reply, failure, reply
+from fhir_server.api.negotiate import PLAIN, Form, Headers, answer_form, negotiated
+from fhir_server.api.responses import Reply, failure, in_form, rendered, reply
 from fhir_server.context import Answer, Services, Trace
 from fhir_server.errors import FhirServerError, NotFound, Unavailable
 from fhir_server.interactions.capabilities import capability_statement
@@ -31,7 +31,8 @@ class FhirDoor:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._started = services.clock()
-        self._metadata = b""
+        self._metadata: dict[Form, Answer] = {}
+        self._stated = services.registry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
@@ -39,24 +40,22 @@ class FhirDoor:
         request_id = self._services.ids().replace("-", "")
         try:
             given = await self._answer(scope, receive, headers, request_id)
-            result = reply(self._services.settings.fhir_base, given)
+            result = self._rendered(scope, headers, reply(self._services.settings.fhir_base, given))
         except FhirServerError as error:
-            result = failure(error)
+            result = self._rendered(scope, headers, failure(error))
         except Exception as error:
             # The one place where a fault of ours is met. Its message may quote a resource, so only its place is logged.
             where = [f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-6:]]
             log.error("fault", request_id=request_id, kind=type(error).__name__, where=where)
-            result = failure(FhirServerError("The server failed to answer; nothing was changed."), status=500)
+            result = failure(FhirServerError("The server failed to answer."), status=500)
         await _send(send, scope["method"], result, request_id)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: Headers, request_id: str) -> Answer:
         path = scope["path"]
         method = scope["method"]
         if path == ROOT + "/metadata" and method in ("GET", "HEAD"):
-            negotiated(scope, headers, b"")
-            # Made when first asked for: it reads every type, and a start should not wait for that.
-            self._metadata = self._metadata or capability_statement(self._services, self._started)
-            return Answer(200, self._metadata)
+            negotiated(scope, headers, b"", self._services.definitions)
+            return self._statement(answer_form(scope, headers) or PLAIN)
         if path.startswith("/health/"):
             return await self._health(path)
         if path != ROOT and not path.startswith(ROOT + "/"):
@@ -64,12 +63,25 @@ class FhirDoor:
         ctx = await caller(self._services, headers, Trace(request_id=request_id))
         try:
             body = await read_body(receive, headers, self._services.settings.max_body_bytes)
-            request = negotiated(scope, headers, body)
+            request = negotiated(scope, headers, body, self._services.definitions)
         except FhirServerError as error:
             ctx.trace.interaction = "refused"
             await ctx.record(error)
             raise
         return await answer(ctx, request)
+
+    def _rendered(self, scope: Scope, headers: Headers, result: Reply) -> Reply:
+        return rendered(result, answer_form(scope, headers), self._services.definitions)
+
+    def _statement(self, form: Form) -> Answer:
+        # Made when first asked for: it reads every type, and a start should not wait for that. And made again when a
+        # reindex has put other search parameters in force.
+        if self._stated is not self._services.registry:
+            self._stated, self._metadata = self._services.registry, {}
+        if form not in self._metadata:
+            statement = Answer(200, capability_statement(self._services, self._started))
+            self._metadata[form] = in_form(statement, form, self._services.definitions)
+        return self._metadata[form]
 
     async def _health(self, path: str) -> Answer:
         if path == "/health/live":

@@ -1,18 +1,46 @@
-"""Headers and query of an HTTP request, read into an interaction's Request."""
+"""Headers and query of an HTTP request, read into an interaction's Request, and how its answer is to be written.
+
+Only JSON lives inside: XML is read here, and written in `responses`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
-from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+import re
+from collections.abc import Iterable, Iterator, MutableMapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from fhir_server.context import Request
 from fhir_server.errors import Malformed, NotAcceptable, UnsupportedMediaType
+from fhir_server.fhir.definitions import Definitions
+from fhir_server.fhir.xml_read import to_json
 
-JSON_TYPES: Final = frozenset({"application/fhir+json", "application/json", "text/json"})
-_XML_TYPES: Final = frozenset({"application/fhir+xml", "application/xml", "text/xml"})
-_FORMATS: Final = JSON_TYPES | {"json"}
+FHIR_JSON: Final = "application/fhir+json"
+FHIR_XML: Final = "application/fhir+xml"
+PATCH_TYPES: Final = ("application/json-patch+json", "application/xml-patch+xml", FHIR_JSON, FHIR_XML)
+"""What a PATCH may bring; in a FHIR format, the Parameters of a FHIRPath Patch."""
+
+_JSON: Final = (FHIR_JSON, "application/json", "text/json")
+_XML: Final = (FHIR_XML, "application/xml", "text/xml")
+_FORMATS: Final = {**dict.fromkeys((*_JSON, "json"), False), **dict.fromkeys((*_XML, "xml"), True)}
 _FORM: Final = "application/x-www-form-urlencoded"
+# Nearly every client sends one of these, and means JSON.
+_PLAINLY: Final = frozenset({"", "*/*", FHIR_JSON, "application/json"})
+_VERSIONS: Final = ("4.0", "4.0.1")
+_ABOUT_FORM: Final = ("_format", "_pretty")
+_quality = re.compile(r"(0(\.\d{0,3})?|1(\.0{0,3})?)").fullmatch
+
+
+class Form(NamedTuple):
+    """How an answer is written. `raw`: the content of a Binary is given out as it is; only refusals are in FHIR."""
+
+    xml: bool = False
+    pretty: bool = False
+    raw: bool = False
+
+
+PLAIN: Final = Form()
 
 
 class Headers:
@@ -30,8 +58,34 @@ class Headers:
         return self._all.get(name.encode(), b"").decode("latin-1")
 
 
-def negotiated(scope: MutableMapping[str, Any], headers: Headers, body: bytes) -> Request:
-    """The Request; raises NotAcceptable or UnsupportedMediaType when it is not JSON that is spoken."""
+def answer_form(scope: MutableMapping[str, Any], headers: Headers) -> Form | None:
+    """How to answer: `_format` wins over Accept (https://hl7.org/fhir/R4/http.html#mime-type). Never raises.
+
+    None when the client takes neither JSON nor XML.
+    """
+    accept = headers.get("accept")
+    query: bytes = scope["query_string"]
+    content = _is_content(scope)
+    asked: dict[str, str] = {}
+    if b"_format" in query or b"_pretty" in query:
+        asked = dict(parse_qsl(query.decode("latin-1")))
+    elif accept in _PLAINLY and not content:
+        return PLAIN
+    pretty = asked.get("_pretty") == "true"
+    format_ = asked.get("_format", "").partition(";")[0].strip().lower()
+    if format_:
+        # A plus sign that the client forgot to escape has become a blank.
+        xml = _FORMATS.get(format_.replace(" ", "+"))
+        return None if xml is None else Form(xml, pretty)
+    xml, by_name = _liked(accept)
+    if content and not by_name:
+        return Form(xml or False, raw=True)
+    return None if xml is None else Form(xml, pretty)
+
+
+def negotiated(scope: MutableMapping[str, Any], headers: Headers, body: bytes, definitions: Definitions) -> Request:
+    """The Request, in JSON. Raises NotAcceptable or UnsupportedMediaType when neither JSON nor XML is spoken, Malformed
+    for XML that is no FHIR."""
     path = tuple(unquote(part) for part in scope["raw_path"].decode("latin-1").split("/")[2:] if part)
     query = _pairs(scope["query_string"], "query")
     media = _media_type(headers.get("content-type"))
@@ -39,18 +93,25 @@ def negotiated(scope: MutableMapping[str, Any], headers: Headers, body: bytes) -
     if method == "POST" and path and path[-1] == "_search":
         if body and media != _FORM:
             raise UnsupportedMediaType(f"A search is posted as {_FORM}.", expression="Content-Type")
-        query, body = query + _pairs(body, "body"), b""
-    elif body and method != "PATCH":
-        _check_content(path, media)
-    accept = _accept(headers.get("accept"), query, raw=path[:1] == ("Binary",) and method in ("GET", "HEAD"))
-    prefer = _prefer(headers.get("prefer"))
+        posted = _pairs(body, "body")
+        # The answer is written when this body is long gone; what it says of the form goes where it will be looked for.
+        asked = urlencode([pair for pair in posted if pair[0] in _ABOUT_FORM]).encode()
+        scope["query_string"] = b"&".join(filter(None, (scope["query_string"], asked)))
+        query, body = query + posted, b""
+    elif body:
+        media, body = _content(method, path, media, body, definitions)
+    form = answer_form(scope, headers)
+    if form is None:
+        by = "_format" if any(name == "_format" for name, _ in query) else "Accept"
+        raise NotAcceptable(f"This server answers in {FHIR_JSON} and {FHIR_XML}.", expression=by)
+    prefer = _parameters(headers.get("prefer").replace(",", ";"))
     return Request(
         method=method,
         path=path,
         query=query,
         body=body,
         content_type=media,
-        accept=accept,
+        accept=headers.get("accept") if form.raw else FHIR_JSON,
         if_match=headers.get("if-match").strip().removeprefix("W/").strip('"'),
         if_none_match=headers.get("if-none-match"),
         if_modified_since=headers.get("if-modified-since"),
@@ -68,47 +129,63 @@ def _pairs(text: bytes, place: str) -> tuple[tuple[str, str], ...]:
 
 
 def _media_type(header: str) -> str:
-    media, _, parameters = header.partition(";")
-    version = _parameters(parameters).get("fhirversion", "4.0")
-    if version not in ("4.0", "4.0.1"):
+    media, _, rest = header.partition(";")
+    media, parameters = media.strip().lower(), _parameters(rest)
+    if parameters.get("fhirversion", "4.0") not in _VERSIONS:
         raise UnsupportedMediaType("This server speaks FHIR 4.0.", expression="Content-Type")
-    return media.strip().lower()
+    if media in (FHIR_JSON, FHIR_XML) and parameters.get("charset", "utf-8").lower() not in ("utf-8", "us-ascii"):
+        raise UnsupportedMediaType("FHIR is in UTF-8.", expression="Content-Type")
+    return media
 
 
-def _check_content(path: tuple[str, ...], media: str) -> None:
-    """Operations and Binary take other content than FHIR; they judge it themselves."""
-    if media in JSON_TYPES or (path[-1:] and path[-1].startswith("$")):
-        return
-    if path[:1] == ("Binary",) and media and media != "application/fhir+xml":
-        return
-    if media in _XML_TYPES:
-        raise UnsupportedMediaType("FHIR in XML is not offered yet; send JSON.", expression="Content-Type")
-    raise UnsupportedMediaType("Send application/fhir+json.", expression="Content-Type")
+def _content(
+    method: str, path: tuple[str, ...], media: str, body: bytes, definitions: Definitions
+) -> tuple[str, bytes]:
+    """Media type and bytes of a body as the interactions take it, with FHIR in JSON.
+
+    Operations, Binary and patches take other content too: they judge it, and XML that is not called FHIR is theirs.
+    """
+    binary = path[:1] == ("Binary",) and method != "PATCH"
+    if media == FHIR_XML:
+        converted = to_json(body, definitions)
+        # Any content is taken as it is, FHIR too, but for a Binary itself (https://hl7.org/fhir/R4/binary.html#rest).
+        keep = binary and not converted.startswith(b'{"resourceType":"Binary"')
+        return (media, body) if keep else (FHIR_JSON, converted)
+    if media in _JSON or method == "PATCH" or (binary and media) or (path and path[-1].startswith("$")):
+        return media, body
+    if media in _XML:
+        return FHIR_JSON, to_json(body, definitions)
+    raise UnsupportedMediaType(f"Send {FHIR_JSON} or {FHIR_XML}.", expression="Content-Type")
 
 
-def _accept(header: str, query: tuple[tuple[str, str], ...], *, raw: bool) -> str:
-    """What the client takes; `_format` wins over the header. A Binary may be asked for in any type."""
-    formats = [value for name, value in query if name == "_format" and value.strip()]
-    if formats:
-        # A plus sign that the client forgot to escape has become a blank.
-        if formats[-1].partition(";")[0].strip().lower().replace(" ", "+") not in _FORMATS:
-            raise NotAcceptable("This server answers in JSON.", expression="_format")
-        return "application/fhir+json"
-    if raw or not header:
-        return header
-    for part in header.split(","):
-        media, _, parameters = part.partition(";")
-        given = _parameters(parameters)
-        fits = media.strip().lower() in (*JSON_TYPES, "*/*", "application/*")
-        if fits and given.get("q", "1") not in ("0", "0.0") and given.get("fhirversion", "4.0") in ("4.0", "4.0.1"):
-            return header
-    raise NotAcceptable("This server answers in application/fhir+json.", expression="Accept")
+def _is_content(scope: MutableMapping[str, Any]) -> bool:
+    """Whether the content of a Binary is asked for, in its current or in an earlier version."""
+    path: str = scope["path"]
+    return path.startswith("/fhir/Binary/") and scope["method"] in ("GET", "HEAD") and not path.endswith("/_history")
+
+
+@lru_cache(maxsize=64)
+def _liked(accept: str) -> tuple[bool | None, bool]:
+    """Whether an Accept header likes XML better than JSON, None if it takes neither (RFC 9110 §12.5.1), and whether
+    what it likes best is a format of FHIR by name: `text/xml` is not, being the content of many a Binary."""
+    ranges = dict(_ranges(accept)) if accept else {"*/*": 1.0}
+    otherwise = ranges.get("application/*", ranges.get("*/*", 0.0))
+    json, xml = (max((ranges[name] for name in names if name in ranges), default=otherwise) for names in (_JSON, _XML))
+    best = max(ranges, key=lambda name: ranges[name], default="")
+    by_name = best in (*_JSON, FHIR_XML) and ranges[best] > 0
+    return (None if json == xml == 0 else xml > json), by_name
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+    """The media ranges of an Accept header and how much each is liked, 0 to 1; those of another FHIR left out."""
+    for part in accept.split(","):
+        media, _, rest = part.partition(";")
+        parameters = _parameters(rest)
+        if parameters.get("fhirversion", "4.0") in _VERSIONS:
+            quality = parameters.get("q", "1")
+            yield media.strip().lower(), float(quality) if _quality(quality) else 1.0
 
 
 def _parameters(text: str) -> dict[str, str]:
     pairs = (part.partition("=") for part in text.split(";") if "=" in part)
     return {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
-
-
-def _prefer(header: str) -> dict[str, str]:
-    return _parameters(header.replace(",", ";"))

@@ -1,4 +1,4 @@
-"""What leaves the door: status, headers, bytes."""
+"""What leaves the door: status, headers, bytes, in the form that was asked for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from typing import Final, NamedTuple
 
+from fhir_server.api.negotiate import PATCH_TYPES, PLAIN, Form
 from fhir_server.context import Answer
-from fhir_server.errors import FhirServerError, MethodNotAllowed, TooManyRequests, Unauthenticated, Unavailable
+from fhir_server.errors import (
+    FhirServerError,
+    Malformed,
+    MethodNotAllowed,
+    NotAcceptable,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from fhir_server.fhir.definitions import Definitions
+from fhir_server.fhir.json import indented
 from fhir_server.fhir.outcome import operation_outcome_bytes
+from fhir_server.fhir.xml_write import to_xml
 from fhir_server.interactions.status import status_of
 
-_JSON: Final = b"application/fhir+json; charset=utf-8"
+JSON: Final = "application/fhir+json; charset=utf-8"
+XML: Final = "application/fhir+xml; charset=utf-8"
+_JSON: Final = JSON.encode()
 # Health data is never kept by what lies between (access §5), nor taken for anything but what it is.
 _ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
@@ -49,9 +64,43 @@ def failure(error: FhirServerError, status: int | None = None) -> Reply:
         headers.append((b"www-authenticate", b'Bearer realm="fhir"'))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
+    if isinstance(error, UnsupportedMediaType):
+        headers.append((b"accept-patch", ", ".join(PATCH_TYPES).encode()))
     if isinstance(error, (Unavailable, TooManyRequests)):
         headers.append((b"retry-after", b"1"))
     return Reply(code, headers, body)
+
+
+def rendered(result: Reply, form: Form | None, definitions: Definitions) -> Reply:
+    """The response in the form that was asked for: written as XML, or indented; in JSON when that form is unknown.
+
+    406 for a resource that XML cannot hold, such as one with the character U+FFFE in a string.
+    """
+    if form is None or form == PLAIN or not result.body or (form.raw and result.status < 400):
+        return result
+    if (b"content-type", _JSON) not in result.headers:
+        return result
+    try:
+        body = _written(result.body, form, definitions)
+    except Malformed:
+        if result.status >= 400:
+            return result
+        return rendered(failure(NotAcceptable("XML cannot hold this; ask for JSON.")), form, definitions)
+    changed = {b"content-type": (XML if form.xml else JSON).encode(), b"content-length": b"%d" % len(body)}
+    return Reply(result.status, [(name, changed.get(name, value)) for name, value in result.headers], body)
+
+
+def in_form(answer: Answer, form: Form, definitions: Definitions) -> Answer:
+    """The same for an answer that is asked for often, and kept: the statement of what the server can."""
+    answer.body = _written(answer.body, form, definitions)
+    answer.content_type = XML if form.xml else JSON
+    return answer
+
+
+def _written(body: bytes, form: Form, definitions: Definitions) -> bytes:
+    if form.xml:
+        return to_xml(body, definitions, pretty=form.pretty)
+    return indented(body) if form.pretty else body
 
 
 def _encoded(headers: Iterable[tuple[str, str]]) -> Iterable[tuple[bytes, bytes]]:

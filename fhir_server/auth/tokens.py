@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import fields, replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 from uuid import uuid4
@@ -66,8 +67,12 @@ def actor_bytes(actor: Actor) -> bytes:
     return orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
 
 
+@lru_cache(maxsize=4096)
 def actor_of(data: bytes) -> Actor:
-    """The caller of `actor_bytes`; raises ValueError for anything else, an unknown role or field included."""
+    """The caller of `actor_bytes`; raises ValueError for anything else, an unknown role or field included.
+
+    What was read once is remembered; whether a token still stands for these bytes the ledger is asked each time.
+    """
     values = orjson.loads(data)
     if not isinstance(values, dict) or not values.keys() <= _FIELDS.keys():
         raise ValueError("not a caller")

@@ -86,11 +86,13 @@ def category_of(resource: Mapping[str, Any], *, by_patient: bool) -> Category:
 def sensitivities(codings: Iterable[tuple[str, str]]) -> frozenset[str]:
     """The sensitivity labels that codings, as (system, code), bring to the resource that holds them."""
     found = set()
-    for system, code in codings:
-        label = tables().codes.get((system, code))
-        if label:
-            found.add(label)
-        found.update(label for start, label in tables().starts.get(system, ()) if code.startswith(start))
+    codes, starts = tables().codes, tables().starts
+    for coding in codings:
+        if coding in codes:
+            found.add(codes[coding])
+        system, code = coding
+        if system in starts:
+            found.update(label for start, label in starts[system] if code.startswith(start))
     return frozenset(found)
 
 

@@ -7,7 +7,8 @@ identifier that is not resolved, does not land in the mother's record.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from fhir_server.consent.keys import link_of
@@ -50,21 +51,42 @@ def patient_place(definitions: Definitions, type_: str) -> str:
 
 def links_of(resource: Mapping[str, Any], *, base: str = "") -> frozenset[str]:
     """Every resource of this server that it points to by a literal reference or an attachment's url, as "Type/id"."""
-    return frozenset(_links(resource, base))
+    return frozenset(links_in(objects_in(resource), base))
 
 
-def codings_in(resource: object) -> Iterator[tuple[str, str]]:
-    """Every coding anywhere in a resource, as (system, code)."""
-    if isinstance(resource, dict):
-        system, code = resource.get("system"), resource.get("code")
-        if isinstance(system, str) and isinstance(code, str):
-            yield system, code
-        for value in resource.values():
-            if isinstance(value, (dict, list)):
-                yield from codings_in(value)
-    elif isinstance(resource, list):
-        for value in resource:
-            yield from codings_in(value)
+def objects_in(resource: object) -> list[dict[str, Any]]:
+    """Every JSON object of a resource, itself included, in one walk."""
+    found: list[dict[str, Any]] = []
+    # What the walk comes to, it goes through in its turn: no stack grows, and a list costs less than a generator.
+    containers = [resource]
+    for container in containers:
+        values: Any = container
+        if isinstance(container, dict):
+            found.append(container)
+            values = container.values()
+        for each in values:
+            kind = type(each)
+            if kind is dict or kind is list:
+                containers.append(each)
+    return found
+
+
+def links_in(objects: Iterable[Mapping[str, Any]], base: str = "") -> Iterator[str]:
+    """What each of these objects points to, as `links_of` gives it."""
+    for each in objects:
+        if "reference" in each and (link := link_of(each["reference"], base)):
+            yield link
+        if "url" in each and "Binary/" in str(each["url"]) and (link := link_of(each["url"], base)):
+            yield link
+
+
+def codings_in(objects: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Those of these objects that are a coding, as (system, code)."""
+    for each in objects:
+        if "system" in each and "code" in each:
+            system, code = each["system"], each["code"]
+            if isinstance(system, str) and isinstance(code, str):
+                yield system, code
 
 
 def values_at(value: Any, path: str) -> Iterator[Any]:
@@ -78,22 +100,29 @@ def values_at(value: Any, path: str) -> Iterator[Any]:
             yield each
 
 
-def _paths(definitions: Definitions, type_: str) -> list[tuple[str, ...]]:
+def _paths(definitions: Definitions, type_: str) -> tuple[tuple[str, ...], ...]:
     """The elements that place the type in the compartment, those that say what it is about apart and first."""
     if type_ in _BESIDE:
-        return [(_BESIDE[type_],)]
+        return ((_BESIDE[type_],),)
     codes = definitions.compartment("Patient").get(type_, ())
-    about = tuple(code for code in _ABOUT if code in codes)
+    parameters = definitions.search_parameters(type_)
+    return _groups(type_, codes, tuple([parameters[code].expression if code in parameters else "" for code in codes]))
+
+
+@lru_cache(maxsize=512)
+def _groups(type_: str, codes: tuple[str, ...], expressions: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """The elements that search parameters lead to, by their codes and expressions."""
+    known = dict(zip(codes, expressions, strict=True))
+    about = [code for code in _ABOUT if code in known]
     groups = [
-        tuple(dict.fromkeys(path for code in part for path in _elements(definitions, type_, code)))
-        for part in (about, tuple(code for code in codes if code not in about))
+        tuple(dict.fromkeys(path for code in part for path in _elements(type_, known[code])))
+        for part in (about, [code for code in codes if code not in about])
     ]
-    return [paths for paths in groups if paths]
+    return tuple(paths for paths in groups if paths)
 
 
-def _elements(definitions: Definitions, type_: str, code: str) -> Iterator[str]:
-    parameter = definitions.search_parameters(type_).get(code)
-    for part in parameter.expression.split("|") if parameter else ():
+def _elements(type_: str, expression: str) -> Iterator[str]:
+    for part in expression.split("|"):
         path = part.strip().removesuffix(_PATIENT_ONLY)
         if path.startswith(f"{type_}.") and path.replace(".", "").isalpha():
             yield path.removeprefix(f"{type_}.")
@@ -116,17 +145,3 @@ def _only(found: set[str], place: str) -> str | None:
     if len(found) > 1:
         raise Invalid(issues=[Issue("business-rule", "A resource belongs to the record of one patient.", place)])
     return next(iter(found), None)
-
-
-def _links(value: object, base: str) -> Iterator[str]:
-    if isinstance(value, dict):
-        for name, each in value.items():
-            if isinstance(each, (dict, list)):
-                yield from _links(each, base)
-            elif name == "reference" or (name == "url" and "Binary/" in str(each)):
-                link = link_of(each, base)
-                if link:
-                    yield link
-    elif isinstance(value, list):
-        for each in value:
-            yield from _links(each, base)

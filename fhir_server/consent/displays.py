@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from fhir_server.consent.compartment import objects_in
 from fhir_server.consent.keys import link_of
 from fhir_server.consent.kinds import kind_of
 
@@ -20,7 +21,7 @@ def without_displays(resource: Mapping[str, Any], *, base: str = "") -> dict[str
 
     A Bundle is kept as it was sent, or its signature would no longer hold: it is seen only where all it points to is.
     """
-    if resource.get("resourceType") == "Bundle":
+    if resource.get("resourceType") == "Bundle" or not any(_names_record(each, base) for each in objects_in(resource)):
         return {}
     bare = {name: _bare(each, base) for name, each in resource.items() if isinstance(each, (dict, list))}
     return {name: each for name, each in bare.items() if each is not resource[name]}

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fhir_server.auth.actor import Actor
 from fhir_server.consent.categories import category_of, sensitivities
-from fhir_server.consent.compartment import codings_in, links_of, patient_of, patient_place, values_at
+from fhir_server.consent.compartment import codings_in, links_in, objects_in, patient_of, patient_place, values_at
 from fhir_server.consent.data_time import PARIS, data_time
 from fhir_server.consent.keys import author_keys, keys_of
 from fhir_server.consent.kinds import kind_of, may_have_patient
@@ -56,6 +56,7 @@ def facts_of(
     vis = _visibility(type_, labels.vis, depositor, before, replaced)
     by_patient = depositor.role in _HOLDERS if before is None else _by_holder(before)
     category = category_of(resource, by_patient=by_patient)
+    objects = objects_in(resource)
     return Facts(
         rtype=type_,
         id=id,
@@ -64,14 +65,14 @@ def facts_of(
         type_code=category.type_code,
         class_code=category.class_code,
         vis=vis,
-        labels=labels.labels | sensitivities(codings_in(resource)) | _kept_labels(depositor, before, replaced),
+        labels=labels.labels | sensitivities(codings_in(objects)) | _kept_labels(depositor, before, replaced),
         authors=before.authors if before else author_keys(depositor),
         participants=_participants(resource, base),
         data_time=data_time(resource),
         deposited_at=before.deposited_at if before else now,
         release_at=_release(vis, now, before, replaced),
         lineage=_lineage(before or replaced, f"{type_}/{id}"),
-        links=links_of(resource, base=base) - {f"{type_}/{id}"},
+        links=frozenset(links_in(objects, base)) - {f"{type_}/{id}"},
     )
 
 

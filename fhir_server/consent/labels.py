@@ -79,7 +79,8 @@ def canonical_labels(resource: Mapping[str, Any], vis: int = 0) -> dict[str, Any
         security = [_respelt(coding) for coding in meta["security"]]
         if security != meta["security"]:
             changes["meta"] = {**meta, "security": security}
-    missing = [name for name, bit in BITS.items() if bit & vis & ~stated(resource).vis]
+    unstated = vis & ~stated(resource).vis if vis else 0
+    missing = [name for name, bit in BITS.items() if bit & unstated]
     if resource.get("resourceType") == "DocumentReference":
         before = resource.get("securityLabel", [])
         concepts = [

@@ -13,6 +13,7 @@ from fhir_server.auth.actor import Actor
 from fhir_server.consent.kinds import kind_of
 from fhir_server.consent.matrix import Matrix
 from fhir_server.consent.policy import PolicyCache, RecordPolicy
+from fhir_server.consent.remembered import Remembered
 from fhir_server.consent.rules import Rules, shares_type
 from fhir_server.errors import Forbidden
 from fhir_server.search.facts import Facts
@@ -37,13 +38,25 @@ class Narrow:
         self._base = settings.fhir_base
         self._clock = clock
         self._policies = policies or PolicyCache()
+        self._predicates = Remembered(self.rules)
 
     async def for_instance(
         self, snapshot: Snapshot, actor: Actor, type: str, id: str, *, letter: str = "r"
     ) -> Predicate:
         """What the caller may see of resources of that type in the record that holds this one."""
-        records = await self._records(snapshot, actor, type, id)
-        return await self._predicate(snapshot, actor, records, letter, (type,))
+        return (await self.placed(snapshot, actor, type, id, letter=letter))[0]
+
+    async def placed(
+        self, snapshot: Snapshot, actor: Actor, type: str, id: str, *, letter: str = "r"
+    ) -> tuple[Predicate, list[Facts]]:
+        """`for_instance` and `whereabouts`, from one look at the record."""
+        where = await self.whereabouts(snapshot, type, id)
+        records: Iterable[str] = ()
+        if actor.role in _BOUND:
+            records = actor.patients
+        elif actor.role in _NAMING:
+            records = [each.patient for each in where if each.patient]
+        return await self._predicate(snapshot, actor, records, letter, (type,)), where
 
     async def for_search(
         self,
@@ -111,18 +124,7 @@ class Narrow:
         self, snapshot: Snapshot, actor: Actor, records: Iterable[str], letter: str, only: Collection[str] | None
     ) -> Predicate:
         policies = {each: await self.policy(snapshot, each) for each in dict.fromkeys(records)}
-        return self.rules.predicate(actor, policies, self._clock(), letter=letter, only=only)
-
-    async def _records(self, snapshot: Snapshot, actor: Actor, type: str, id: str) -> list[str]:
-        if actor.role in _BOUND:
-            return list(actor.patients)
-        if actor.role not in _NAMING:
-            return []
-        if type == "Binary":
-            documents = await self._pointing(snapshot, id)
-            return [each.patient for each in documents if each.patient]
-        record = await snapshot.compartment(type, id)
-        return [record] if record else []
+        return self._predicates.predicate(actor, policies, self._clock(), letter=letter, only=only)
 
     async def _pointing(self, snapshot: Snapshot, id: str) -> list[Facts]:
         """The documents whose content that Binary is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -99,6 +99,13 @@ class RecordPolicy:
         instance = directive.instance or ""
         return (self.lineages or {}).get(instance, instance)
 
+    def edges(self) -> Iterator[int]:
+        """Every moment at which something of it begins or ends; between two of them it says the same."""
+        spans = [each.period for each in self.directives]
+        spans += [span for team in self.teams for span in (team.period, *(each.period for each in team.members))]
+        spans += (self.representatives or {}).values()
+        return (edge for span in spans for edge in span if edge is not None)
+
     def represents(self, reference: str, now: int) -> bool:
         """Whether that RelatedPerson is a live representative."""
         period = (self.representatives or {}).get(reference)
@@ -169,7 +176,7 @@ async def _sources(snapshot: Snapshot, patient: str) -> list[Version]:
         found += page
         if len(page) < _PAGE:
             return found
-        plan = replace(plan, after=(0, page[-1].position))
+        plan = replace(plan, after=((), page[-1].position))
 
 
 def _directives(versions: Iterable[Version]) -> tuple[tuple[Directive, ...], bool]:

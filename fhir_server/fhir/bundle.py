@@ -37,23 +37,33 @@ def bundle(
         head["total"] = total
     if links:
         head["link"] = [{"relation": link.relation, "url": link.url} for link in links]
-    body = b",".join(map(_entry, entries))
-    return orjson.dumps(head)[:-1] + (b',"entry":[' + body + b"]}" if body else b"}")
+    # Bodies are many and large: everything is laid out in pieces, and copied once.
+    pieces: list[bytes] = [orjson.dumps(head)[:-1], b',"entry":[']
+    for entry in entries:
+        _add(entry, pieces)
+        pieces.append(b",")
+    if len(pieces) == 2:
+        return pieces[0] + b"}"
+    pieces[-1] = b"]}"
+    return b"".join(pieces)
 
 
-def _entry(entry: Entry) -> bytes:
-    parts = []
+def _add(entry: Entry, pieces: list[bytes]) -> None:
+    start = len(pieces)
     if entry.full_url:
-        parts.append(b'"fullUrl":' + orjson.dumps(entry.full_url))
+        pieces.append(b',"fullUrl":%s' % orjson.dumps(entry.full_url))
     if entry.resource:
-        parts.append(b'"resource":' + entry.resource)
+        pieces += (b',"resource":', entry.resource)
     if entry.search:
-        parts.append(b'"search":{"mode":"%s"}' % entry.search.encode())
+        pieces.append(b',"search":{"mode":"%s"}' % entry.search.encode())
     if entry.request:
-        parts.append(b'"request":' + orjson.dumps(entry.request))
+        pieces.append(b',"request":%s' % orjson.dumps(entry.request))
     if entry.response:
-        response = orjson.dumps(entry.response)
-        parts.append(
-            b'"response":' + (response[:-1] + b',"outcome":' + entry.outcome + b"}" if entry.outcome else response)
-        )
-    return b"{" + b",".join(parts) + b"}"
+        pieces.append(b',"response":%s' % orjson.dumps(entry.response))
+        if entry.outcome:
+            pieces[-1] = pieces[-1][:-1] + b',"outcome":%s}' % entry.outcome
+    if len(pieces) == start:
+        pieces.append(b"{}")
+    else:
+        pieces[start] = b"{" + pieces[start][1:]
+        pieces.append(b"}")

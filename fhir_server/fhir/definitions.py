@@ -153,9 +153,12 @@ class OperationDefinition:
         return _OPERATION + self.id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Definitions:
-    """The definitions of R4, made once by `load_definitions` and passed around."""
+    """The definitions of R4, made once by `load_definitions` and passed around.
+
+    Equal to nothing but itself, so that what is compiled from it can be kept under it.
+    """
 
     _rows: Mapping[str, Row]
     _types: dict[str, TypeDefinition] = field(default_factory=dict, repr=False)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from fhir_server.errors import Malformed, TooLarge
@@ -22,6 +24,8 @@ MAX_PARTS: Final = 1_000_000
 
 # What orjson says beyond its own limit of 1,024, closed or not.
 _TOO_DEEP = frozenset({"depth limit exceeded", "failed to allocate memory"})
+_EXACT: Final = msgspec.json.Decoder(float_hook=Decimal)
+_WRITTEN: Final = msgspec.json.Encoder(decimal_format="number")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _QUOTE, _BRACE, _BRACKET = b'"{['
 _identifier = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}").fullmatch
@@ -52,9 +56,20 @@ def parse(body: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, Any] | list[A
     return parsed
 
 
-def dump(value: Any, *, pretty: bool = False) -> bytes:
-    """The JSON of a resource or of any value made of dicts, lists, strings, numbers, booleans; two blanks if pretty."""
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 if pretty else None)
+def exact(body: bytes) -> Any:
+    """The value of a JSON body that `parse` has accepted, with decimals as Decimal: 1.00 keeps its precision."""
+    return _EXACT.decode(body)
+
+
+def dump_exact(value: Any, *, pretty: bool = False) -> bytes:
+    """The JSON of what `exact` reads: decimals as they are written. Two blanks if pretty."""
+    written = _WRITTEN.encode(value)
+    return indented(written) if pretty else written
+
+
+def indented(body: bytes) -> bytes:
+    """The JSON with a line for each member, indented by two blanks; numbers and strings stay as they are written."""
+    return msgspec.json.format(body, indent=2)
 
 
 def _lost_a_key(body: bytes, parsed: Any) -> bool:

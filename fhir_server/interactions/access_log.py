@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from fhir_server.consent.audit_search import Reader, as_seen, search_audits
 from fhir_server.context import Answer, Context, Request
 from fhir_server.errors import Malformed, NotFound
 from fhir_server.fhir.bundle import Entry, Link, bundle
-from fhir_server.interactions.search import CURSOR, binding
+from fhir_server.interactions.paging import CURSOR, binding
 
 _PASSED_OVER: Final = ("_format", "_pretty", CURSOR, "patient")
 _DEFINED: Final = "http://hl7.org/fhir/SearchParameter/AuditEvent-"
@@ -61,10 +62,19 @@ async def search(ctx: Context, request: Request) -> Answer:
     await ctx.record()
     links = [Link("self", f"{ctx.base}/AuditEvent?{query}")]
     if page.before is not None:
-        cursor = ctx.services.cursors.seal((0, page.before), query=query, binding=binding(ctx))
+        cursor = ctx.services.cursors.seal(((), page.before), query=query, binding=binding(ctx))
         links.append(Link("next", f"{ctx.base}/AuditEvent?{query}&{CURSOR}={cursor}"))
     entries = [Entry(f"{ctx.base}/AuditEvent/{each['id']}", orjson.dumps(each), "match") for each in page.events]
     return Answer(200, bundle("searchset", entries, links=links))
+
+
+async def search_compartment(ctx: Context, request: Request) -> Answer:
+    """The log as a part of the Patient's compartment."""
+    name, patient = request.path[:2]
+    if name != "Patient":
+        raise Malformed("The access log is that of one patient.", expression="patient")
+    ctx.trace.type, ctx.trace.id = "AuditEvent", ""
+    return await search(ctx, replace(request, query=(*request.query, ("patient", f"Patient/{patient}"))))
 
 
 def _patient(ctx: Context, request: Request) -> str:

@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
-from fhir_server.context import Answer, Context, Interaction, Request
+from fhir_server.context import Answer, Context, Interaction, Pace, Request, aside
 from fhir_server.errors import Malformed, TooLarge
-from fhir_server.fhir.bundle import bundle
+from fhir_server.fhir.bundle import Entry, bundle
 from fhir_server.fhir.json import parse
-from fhir_server.fhir.splice import entry_resources
-from fhir_server.interactions.entries import answer_entry, entry_request
+from fhir_server.fhir.splice import entry_resources, with_links
+from fhir_server.interactions.entries import Asked, answer_entry, entry_asked, refusal
+from fhir_server.interactions.steps import Named
 from fhir_server.interactions.transaction import transaction
 
 
 async def batch_or_transaction(ctx: Context, request: Request, answer: Interaction) -> Answer:
     """Every entry on its own, or all of them or none, as Bundle.type says; answers in the order of the entries."""
-    sent = _envelope(ctx, parse(request.body, max_depth=ctx.settings.max_depth) if request.body else None)
-    requests = [
-        entry_request(ctx, request, each, body or b"")
-        for each, body in zip(sent.get("entry", ()), entry_resources(request.body), strict=True)
-    ]
+    read = partial(parse, max_depth=ctx.settings.max_depth)
+    sent = _envelope(ctx, await aside(read, request.body) if request.body else None)
+    asked, pace = [], Pace()
+    for index, (each, body) in enumerate(zip(sent.get("entry", ()), entry_resources(request.body), strict=True)):
+        await pace.rest()
+        with Named(index):
+            asked.append(entry_asked(ctx, request, each, body or b""))
     if sent["type"] == "batch":
-        if not requests:
-            await ctx.record()
-        entries = [await answer_entry(ctx, each, answer) for each in requests]
-        return Answer(200, bundle("batch-response", entries))
-    resources = [each.get("resource") for each in sent.get("entry", ())]
-    full_urls = [each.get("fullUrl", "") for each in sent.get("entry", ())]
-    return Answer(200, await transaction(ctx, requests, resources, full_urls, answer))
+        return Answer(200, bundle("batch-response", await _batch(ctx, asked, answer)))
+    return Answer(200, await transaction(ctx, asked, answer))
+
+
+async def _batch(ctx: Context, asked: Sequence[Asked], answer: Interaction) -> list[Entry]:
+    if not asked:
+        await ctx.record()
+    promised = {each.full_url for each in asked if each.full_url.startswith("urn:")}
+    entries = []
+    for each in asked:
+        leans = promised and _leans_on(each, promised)
+        entries.append(await _refused(ctx, each) if leans else await answer_entry(ctx, each.request, answer))
+    return entries
+
+
+async def _refused(ctx: Context, asked: Asked) -> Entry:
+    """The entries of a batch do not know each other: what one makes has no place in another."""
+    error = Malformed("In a batch no entry points to another by its fullUrl; send a transaction.")
+    own = ctx.entry()
+    own.trace.interaction, own.trace.type = "batch", asked.request.path[0] if asked.request.path else ""
+    await own.record(error)
+    return refusal(error)
+
+
+def _leans_on(asked: Asked, promised: Collection[str]) -> bool:
+    """Whether a resource points to one of the fullUrls; what is inside a Binary points nowhere."""
+    found: list[str] = []
+
+    def note(key: str, uri: str) -> None:
+        if uri in promised:
+            found.append(uri)
+
+    if isinstance(asked.resource, dict) and asked.resource.get("resourceType") != "Binary":
+        with_links(asked.request.body, note)
+    return bool(found)
 
 
 def _envelope(ctx: Context, sent: Any) -> dict[str, Any]:

@@ -18,8 +18,9 @@ _INERT: Final = (
 
 
 def content(request: Request, answer: Answer) -> Answer:
-    """The answer to a read: for a Binary the bytes themselves, unless FHIR is asked for by name."""
-    if request.path[0] != "Binary" or any(kind in request.accept for kind in FHIR_JSON):
+    """The answer to a read: for a Binary the bytes themselves, unless FHIR is asked for by name (in XML too: what is
+    inside speaks JSON)."""
+    if request.path[0] != "Binary" or request.accept == FHIR_JSON[0]:
         return answer
     binary = orjson.loads(answer.body)
     answer.body = b64decode(binary.get("data", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import orjson
@@ -10,17 +11,25 @@ from fhir_server import __version__
 from fhir_server.context import Services
 from fhir_server.fhir.dates import format_instant
 from fhir_server.interactions.access_log import SEARCH_PARAMETERS as LOG_PARAMETERS
+from fhir_server.interactions.router import offered
+from fhir_server.interactions.search import COMPARTMENTS
+from fhir_server.search.parameter import Parameter
 from fhir_server.settings import CANONICAL_BASE
 
-_ALL: Final = ("read", "vread", "update", "delete", "history-instance", "create", "search-type")
-_LOG: Final = ("read", "search-type")
+FORMATS: Final = ("application/fhir+json", "application/fhir+xml", "json", "xml")
+PATCH_FORMATS: Final = (
+    "application/json-patch+json",
+    "application/xml-patch+xml",
+    "application/fhir+json",
+    "application/fhir+xml",
+)
 # A directive is ended by its status (access §3.4), a record is closed and not deleted, content goes with its document.
-_WITHOUT: Final = {"Consent": ("delete",), "Patient": ("delete",), "Binary": ("update", "delete")}
+_WITHOUT: Final = {"Consent": ("delete",), "Patient": ("delete",), "Binary": ("update", "patch", "delete")}
+_DEFINED: Final = "http://hl7.org/fhir/"
 
 
 def capability_statement(services: Services, now: int) -> bytes:
     """The CapabilityStatement as JSON: the same for every caller (L56)."""
-    types = sorted(services.definitions.resource_types - {"Parameters"})
     statement = {
         "resourceType": "CapabilityStatement",
         "url": f"{CANONICAL_BASE}/metadata",
@@ -35,58 +44,107 @@ def capability_statement(services: Services, now: int) -> bytes:
         "software": {"name": "fhir-server", "version": __version__},
         "implementation": {"description": "A person's own health record", "url": services.settings.fhir_base},
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "json"],
-        "rest": [_rest(services, types)],
+        "format": FORMATS,
+        "patchFormat": PATCH_FORMATS,
+        "rest": [_Rest(services).told()],
     }
     return orjson.dumps(statement)
 
 
-def _rest(services: Services, types: list[str]) -> dict[str, Any]:
-    rest: dict[str, Any] = {
-        "mode": "server",
-        "security": {
-            "cors": False,
-            "description": "Open: no authorization. For tests and benchmarks on this machine only."
-            if services.open
-            else "Bearer tokens issued by the operator. The patient's directives decide what each caller sees.",
-        },
-        "resource": [_resource(services, each) for each in types],
-        "interaction": [{"code": "transaction"}, {"code": "batch"}],
-    }
-    operations = [_operation(key) for key in services.operations if key.startswith("system ")]
-    if operations:
-        rest["operation"] = operations
-    return rest
+class _Rest:
+    """CapabilityStatement.rest of one server."""
 
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._types = sorted(services.definitions.resource_types - {"Parameters"})
+        self._references = {
+            type_: [each for each in services.registry.searchable(type_) if each.leads] for type_ in self._types
+        }
+        self._referring: dict[str, list[str]] = {type_: [] for type_ in self._types}
+        for type_, parameters in self._references.items():
+            for each in parameters:
+                for target in each.targets & self._referring.keys():
+                    self._referring[target].append(f"{type_}:{each.code}")
 
-def _resource(services: Services, type_: str) -> dict[str, Any]:
-    log = type_ == "AuditEvent" and not services.open
-    left = () if services.open else _WITHOUT.get(type_, ())
-    codes = _LOG if log else tuple(code for code in _ALL if code not in left)
-    resource: dict[str, Any] = {"type": type_, "interaction": [{"code": code} for code in codes]}
-    if not log:
-        resource |= {
+    def told(self) -> dict[str, Any]:
+        """The one rest element."""
+        rest: dict[str, Any] = {
+            "mode": "server",
+            "security": {
+                "cors": False,
+                "description": "Open: no authorization. For tests and benchmarks on this machine only."
+                if self._services.open
+                else "Bearer tokens issued by the operator. The patient's directives decide what each caller sees.",
+            },
+            "resource": [self._resource(each) for each in self._types],
+            "interaction": _told(self._of_system()),
+            "searchParam": _parameters(self._of_every_type()),
+            "compartment": [f"{_DEFINED}CompartmentDefinition/{each.lower()}" for each in COMPARTMENTS],
+        }
+        if operations := self._operations("system"):
+            rest["operation"] = operations
+        return rest
+
+    def _of_system(self) -> list[str]:
+        """Interactions with the whole system; a Bundle that is posted is one or the other."""
+        return ["transaction", "batch", *_codes(code for (_, shape), code in offered().items() if shape[:1] != "T")]
+
+    def _of_every_type(self) -> list[Parameter]:
+        common = set.intersection(*(set(self._services.registry.parameters(each)) for each in self._types))
+        return [each for each in self._services.registry.searchable("Basic") if each.code in common]
+
+    def _resource(self, type_: str) -> dict[str, Any]:
+        if type_ == "AuditEvent" and not self._services.open:
+            codes = _codes(offered(log=True).values())
+            return {"type": type_, "interaction": _told(codes), "searchParam": LOG_PARAMETERS}
+        places = {place: code for place, code in offered().items() if code not in self._without(type_)}
+        codes = _codes(code for (_, shape), code in places.items() if shape[:1] == "T" and code != "search-system")
+        resource: dict[str, Any] = {
+            "type": type_,
+            "interaction": _told(codes),
             "versioning": "versioned",
             "readHistory": True,
-            "updateCreate": services.open,
-            "conditionalCreate": True,
+            "updateCreate": self._services.open,
+            "conditionalCreate": "create" in codes,
             "conditionalRead": "full-support",
-            "conditionalUpdate": False,
-            "conditionalDelete": "not-supported",
+            "conditionalUpdate": ("PUT", "T") in places,
+            "conditionalDelete": "single" if ("DELETE", "T") in places else "not-supported",
             "referencePolicy": ["literal", "logical"],
+            "searchInclude": ["*", *(f"{type_}:{each.code}" for each in self._references[type_])],
+            "searchRevInclude": sorted(self._referring[type_]),
+            "searchParam": _parameters(self._services.registry.searchable(type_)),
+            "operation": self._operations(f"type {type_}", f"instance {type_}"),
         }
-    parameters = LOG_PARAMETERS if log else _parameters(services, type_)
-    if parameters:
-        resource["searchParam"] = parameters
-    return resource
+        return {name: part for name, part in resource.items() if part != []}
+
+    def _without(self, type_: str) -> tuple[str, ...]:
+        return () if self._services.open else _WITHOUT.get(type_, ())
+
+    def _operations(self, *levels: str) -> list[dict[str, str]]:
+        found = {}
+        for key in self._services.operations:
+            level, _, name = key.partition(" $")
+            if level in levels:
+                found[name] = {"name": name, "definition": self._definition(level, name)}
+        return list(found.values())
+
+    def _definition(self, level: str, name: str) -> str:
+        """R4's definition of an operation, else the project's own."""
+        type_ = level.partition(" ")[2]
+        for each in self._services.definitions.operations:
+            if each.code == name and type_ in each.resources:
+                return each.url
+        return f"{CANONICAL_BASE}/OperationDefinition/{name}"
 
 
-def _parameters(services: Services, type_: str) -> list[dict[str, str]]:
-    return [
-        {"name": each.code, "definition": each.url, "type": each.type} for each in services.registry.searchable(type_)
-    ]
+def _told(codes: Iterable[str]) -> list[dict[str, str]]:
+    return [{"code": code} for code in codes]
 
 
-def _operation(key: str) -> dict[str, str]:
-    name = key.partition("$")[2]
-    return {"name": name, "definition": f"{CANONICAL_BASE}/OperationDefinition/{name}"}
+def _codes(codes: Iterable[str]) -> list[str]:
+    """Each once, in order."""
+    return list(dict.fromkeys(codes))
+
+
+def _parameters(parameters: Iterable[Parameter]) -> list[dict[str, str]]:
+    return [{"name": each.code, "definition": each.url, "type": each.type} for each in parameters]

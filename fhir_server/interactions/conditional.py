@@ -5,9 +5,9 @@ A search inside an interaction is the caller's own search: it sees what a GET by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
@@ -17,22 +17,63 @@ from fhir_server.errors import Issue, Malformed, PreconditionFailed
 from fhir_server.fhir.references import parse_reference
 from fhir_server.fhir.splice import with_links
 from fhir_server.interactions.patient_lookup import names_a_patient, open_record
-from fhir_server.interactions.search import narrowed, read_query
+from fhir_server.interactions.search import read_query
+from fhir_server.interactions.whose import confined
 from fhir_server.search.extract import extract
 from fhir_server.search.facts import Facts
+from fhir_server.search.hops import uncleared
 from fhir_server.search.match import Row, holds
+from fhir_server.search.predicate import TRUE, conj, negate, one_of
+from fhir_server.search.query import Query
 from fhir_server.storage.interface import Snapshot, Version
+
+# What says how an answer is made up, not what it is about (https://hl7.org/fhir/R4/search.html#return).
+_SHAPING: Final = frozenset(
+    {
+        "_sort",
+        "_count",
+        "_total",
+        "_summary",
+        "_elements",
+        "_include",
+        "_revinclude",
+        "_contained",
+        "_containedType",
+        "_type",
+    }
+)
 
 
 async def found_by(
-    ctx: Context, snapshot: Snapshot, type_: str, criteria: Sequence[tuple[str, str]], place: str
-) -> list[Version]:
-    """At most two of the resources that match; raises Malformed when the criteria narrow nothing."""
-    query = read_query(ctx, type_, list(criteria), strict=True)
-    if not query.used:
+    ctx: Context,
+    snapshot: Snapshot,
+    type_: str,
+    criteria: Iterable[tuple[str, str]],
+    place: str,
+    *,
+    without: Collection[str] = (),
+) -> tuple[list[Version], str]:
+    """At most two of the resources that match, those of the ids `without` apart; and the name of the criteria, whatever
+    their order. Raises Malformed when something in them is not understood, or they narrow nothing."""
+    query = read_criteria(ctx, type_, criteria, place)
+    plan, visible = await confined(ctx, snapshot, type_, query)
+    plan = replace(plan, limit=2, after=None)
+    return await snapshot.search(plan, visible=conj(visible, negate(one_of("id", without)))), query.digest
+
+
+def read_criteria(ctx: Context, type_: str, criteria: Iterable[tuple[str, str]], place: str) -> Query:
+    """Criteria as a query. What shapes an answer, or would be left out of account in a search, is an error here: a
+    resource must not be changed, or not be made, for a criterion that nobody looked at."""
+    pairs = [pair for pair in criteria if pair[0] not in ("_format", "_pretty")]
+    query = read_query(ctx, type_, pairs, strict=True)
+    if query.warnings:
+        raise Malformed(issues=[replace(each, severity="error") for each in query.warnings])
+    for name, _ in pairs:
+        if name.partition(":")[0] in _SHAPING:
+            raise Malformed("This parameter is no criterion.", expression=name)
+    if query.plan.where == TRUE:
         raise Malformed("Search criteria are expected.", expression=place)
-    visible = await narrowed(ctx, snapshot, type_, query)
-    return await snapshot.search(replace(query.plan, limit=2, after=None), visible=visible)
+    return query
 
 
 async def resolved(
@@ -67,8 +108,9 @@ def conditional_references(body: bytes) -> list[str]:
     return list(found)
 
 
-async def target_of(ctx: Context, snapshot: Snapshot, uri: str) -> set[str]:
-    """What a conditional reference finds among the stored, as "Type/id"; two stand for several."""
+async def target_of(ctx: Context, snapshot: Snapshot, uri: str, without: Collection[str] = ()) -> set[str]:
+    """What a conditional reference finds among the stored, as "Type/id"; two stand for several. `without`: links of
+    resources that are not stored as they will be."""
     type_, _, criteria = uri.partition("?")
     pairs = parse_qsl(criteria, keep_blank_values=True)
     if names_a_patient(ctx, type_, pairs):
@@ -76,7 +118,9 @@ async def target_of(ctx: Context, snapshot: Snapshot, uri: str) -> set[str]:
         where = read_query(ctx, type_, pairs, strict=True).plan.where
         patient = await open_record(ctx, snapshot, where)
         return {f"Patient/{patient.id}"} if patient else set()
-    return {f"{type_}/{each.id}" for each in await found_by(ctx, snapshot, type_, pairs, "reference")}
+    ids = [link.partition("/")[2] for link in without if link.startswith(f"{type_}/")]
+    found, _ = await found_by(ctx, snapshot, type_, pairs, "reference", without=ids)
+    return {f"{type_}/{each.id}" for each in found}
 
 
 class Written:
@@ -90,7 +134,11 @@ class Written:
     def matches(self, uri: str) -> set[str]:
         """What a conditional reference finds among them."""
         type_, _, criteria = uri.partition("?")
-        where = read_query(self._ctx, type_, parse_qsl(criteria, keep_blank_values=True), strict=True).plan.where
+        pairs = parse_qsl(criteria, keep_blank_values=True)
+        where = read_criteria(self._ctx, type_, pairs, "reference").plan.where
+        if uncleared(where):
+            # A chain leads to what is stored, and is followed there alone.
+            return set()
         if type_ not in self._rows:
             self._rows[type_] = [
                 (link, self._row(type_, link, resource))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl
+
+import orjson
 
 from fhir_server.context import Answer, Context, Request
-from fhir_server.errors import Malformed, PreconditionFailed
+from fhir_server.errors import Malformed
 from fhir_server.fhir.json import parse
+from fhir_server.fhir.outcome import operation_outcome_bytes
 from fhir_server.interactions.binary import FHIR_JSON
 from fhir_server.interactions.binary import resource as binary_resource
-from fhir_server.interactions.conditional import found_by, resolved
-from fhir_server.interactions.draft import commit, draft, draft_end, retried
+from fhir_server.interactions.conditional import resolved
+from fhir_server.interactions.draft import Draft, Once, commit, draft, draft_end, retried
 from fhir_server.interactions.siblings import Siblings
-from fhir_server.storage.interface import Version
+from fhir_server.interactions.target import Target, to_create
+from fhir_server.storage.interface import Snapshot, Version
 
 
 async def create(ctx: Context, request: Request) -> Answer:
@@ -21,32 +24,41 @@ async def create(ctx: Context, request: Request) -> Answer:
     type_ = request.path[0]
     ctx.allow(type_, "c")
     body, resource = read_body(ctx, request, type_)
+    once = Once()
 
     async def attempt() -> tuple[int, Version]:
         async with ctx.store.snapshot() as snapshot:
-            if request.if_none_exist:
-                existing = await _existing(ctx, snapshot, type_, request.if_none_exist)
-                if existing:
-                    return 200, existing
-            linked, whole = await resolved(ctx, snapshot, body, resource)
-            siblings = Siblings()
-            made = await draft(
-                ctx,
-                snapshot,
-                interaction="create",
-                body=linked,
-                resource=whole,
-                id=ctx.services.ids(),
-                siblings=siblings,
-            )
-            ended = [await draft_end(ctx, snapshot, made.ends, siblings)] if made.ends else []
-        return 201, await commit(ctx, made, *ended)
+            target = await to_create(ctx, snapshot, type_, request.if_none_exist)
+            if target.before:
+                return 200, target.before
+            made = await draft_alone(ctx, snapshot, target, body, resource, once)
+        return 201, await commit(ctx, made, once)
 
     status, version = await retried(attempt)
     if status == 200:
         ctx.trace.shows(version.facts, version.version)
         await ctx.record()
     return await written(ctx, request, status, version)
+
+
+async def draft_alone(
+    ctx: Context, snapshot: Snapshot, target: Target, body: bytes, resource: dict[str, Any], once: Once
+) -> list[Draft]:
+    """The drafts of a resource that is written on its own: its own, and the end of the document that it replaces."""
+    linked, whole = await resolved(ctx, snapshot, body, resource)
+    siblings = Siblings()
+    made = await draft(
+        ctx,
+        snapshot,
+        interaction="update" if target.before else "create",
+        body=linked,
+        resource=whole,
+        id=target.id,
+        before=target.before,
+        once=once.keys(ctx, resource["resourceType"], target.digest),
+        siblings=siblings,
+    )
+    return [made, await draft_end(ctx, snapshot, made.ends, siblings)] if made.ends else [made]
 
 
 def read_body(ctx: Context, request: Request, type_: str) -> tuple[bytes, dict[str, Any]]:
@@ -67,18 +79,20 @@ def read_body(ctx: Context, request: Request, type_: str) -> tuple[bytes, dict[s
 
 
 async def written(ctx: Context, request: Request, status: int, version: Version) -> Answer:
-    """The answer to a write: with the resource only if the caller may see it (access §3.5, L11)."""
+    """The answer to a write, as `Prefer: return` has it; with the resource only if the caller may see it (access §3.5,
+    L11)."""
     location = f"{version.type}/{version.id}/_history/{version.version}"
-    if request.prefer == "minimal" or not await sees(ctx, version):
-        return Answer(status, version=version, location=location)
-    return Answer(status, version.body, version=version, location=location)
+    body = b""
+    if request.prefer != "minimal" and await sees(ctx, version):
+        body = remarks(ctx, version) if request.prefer == "OperationOutcome" else version.body
+    elif request.prefer == "OperationOutcome":
+        body = operation_outcome_bytes(())
+    return Answer(status, body, version=version, location=location)
 
 
-async def _existing(ctx: Context, snapshot: Any, type_: str, criteria: str) -> Version | None:
-    found = await found_by(ctx, snapshot, type_, parse_qsl(criteria, keep_blank_values=True), "If-None-Exist")
-    if len(found) > 1:
-        raise PreconditionFailed("The criteria match several resources.", expression="If-None-Exist")
-    return found[0] if found else None
+def remarks(ctx: Context, version: Version) -> bytes:
+    """What the validator has to say of a resource that it let pass, as an OperationOutcome."""
+    return operation_outcome_bytes(ctx.services.validator.validate(orjson.loads(version.body)))
 
 
 async def sees(ctx: Context, version: Version) -> bool:

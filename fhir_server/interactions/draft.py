@@ -46,8 +46,8 @@ from fhir_server.storage.interface import (
 # What a change of these says is part of the policy of a record: its version is raised with it (access §5).
 POLICY_TYPES: Final = frozenset({"Consent", "CareTeam", "RelatedPerson", "Patient"})
 _ATTEMPTS: Final = 8
-# Prefix of a key of `_keys` -> what to say when it is taken.
-_ONCE: Final = {
+# Prefix of a key of `_keys`: what to say when it is taken.
+_UNIQUE: Final = {
     "ins": ("An active patient with this INS is here already.", "Patient.identifier"),
     "document": ("You have deposited a document with this identifier already.", "DocumentReference.masterIdentifier"),
 }
@@ -72,45 +72,91 @@ async def draft(
     resource: dict[str, Any],
     id: str,
     before: Version | None = None,
+    once: tuple[str, ...] = (),
     siblings: Siblings,
 ) -> Draft:
-    """The write of a valid resource. Raises Forbidden, NotFound or Invalid, as rights and the record say."""
-    type_ = resource["resourceType"]
+    """The write of a valid resource. Raises Forbidden, NotFound or Invalid, as rights and the record say.
+
+    `once`: keys that it holds until its next version, beside those of its kind.
+    """
+    making = _Making(ctx, snapshot, siblings, id, before, body, resource)
+    facts, replaced = await making.facts()
+    guards = await _decide(ctx, snapshot, interaction, before, facts, making.resource)
     if not ctx.services.open:
-        body, resource = _with(body, resource, without_displays(resource, base=ctx.base))
-    replaced = await replaced_document(ctx, snapshot, resource, before)
-    facts = facts_of(
-        ctx.services.definitions,
-        resource,
-        id=id,
-        depositor=ctx.actor,
-        now=ctx.now(),
-        before=before.facts if before else None,
-        replaced=replaced.facts if replaced else None,
-        base=ctx.base,
-        through=await patients_through(ctx, snapshot, resource, siblings),
-    )
-    version = before.version + 1 if before else 1
-    ctx.trace.shows(facts, version)
-    guards = await _decide(ctx, snapshot, interaction, type_, before, facts, resource)
-    if not ctx.services.open:
-        check_sender(ctx.actor, resource)
-        check_document(ctx.actor, resource, facts, base=ctx.base)
-        await check_links(ctx, snapshot, resource, facts, siblings)
-        body, resource = await _completed(ctx, snapshot, body, resource, facts, before, siblings)
-    stamped, stamp = with_identity(body, id, version)
-    write = Write(
-        type=type_,
-        id=id,
-        version=version,
-        body=stamped,
-        facts=facts,
-        entries=extract(ctx.services.registry, type_, resource, ctx.base),
-        stamp=stamp,
-        keys=_keys(ctx, resource, facts),
-    )
-    siblings.facts[f"{type_}/{id}"] = facts
-    return Draft(write, guards, _bump(type_, facts), replaced)
+        await making.judge(facts)
+        await making.complete(facts)
+    siblings.facts[f"{facts.rtype}/{id}"] = facts
+    # The index entries and the guard that holds while they are the right ones: no await comes between the two.
+    return Draft(making.write(facts, once), (*guards, ctx.services.index.guard), _bump(facts), replaced)
+
+
+@dataclass(slots=True)
+class _Making:
+    """A resource on its way to a version: its facts, then whether it may be, then what the server says in it."""
+
+    ctx: Context
+    snapshot: Snapshot
+    siblings: Siblings
+    id: str
+    before: Version | None
+    body: bytes
+    resource: dict[str, Any]
+
+    @property
+    def version(self) -> int:
+        return self.before.version + 1 if self.before else 1
+
+    async def facts(self) -> tuple[Facts, Version | None]:
+        """What the server knows of it, and the document that it replaces."""
+        ctx = self.ctx
+        if not ctx.services.open:
+            self._change(without_displays(self.resource, base=ctx.base))
+        replaced = await replaced_document(ctx, self.snapshot, self.resource, self.before)
+        facts = facts_of(
+            ctx.services.definitions,
+            self.resource,
+            id=self.id,
+            depositor=ctx.actor,
+            now=ctx.now(),
+            before=self.before.facts if self.before else None,
+            replaced=replaced.facts if replaced else None,
+            base=ctx.base,
+            through=await patients_through(ctx, self.snapshot, self.resource, self.siblings),
+        )
+        ctx.trace.shows(facts, self.version)
+        return facts, replaced
+
+    async def judge(self, facts: Facts) -> None:
+        """Raise Forbidden or Invalid where this caller may not say that, or point there."""
+        check_sender(self.ctx.actor, self.resource)
+        check_document(self.ctx.actor, self.resource, facts, base=self.ctx.base)
+        await check_links(self.ctx, self.snapshot, self.resource, facts, self.siblings)
+
+    async def complete(self, facts: Facts) -> None:
+        """What the server says in it: labels in their right spelling, a directive's envelope."""
+        if facts.rtype == "Consent":
+            changes = await consent_changes(self.ctx, self.snapshot, self.resource, self.before, self.siblings)
+        else:
+            changes = canonical_labels(self.resource, facts.vis)
+        self._change(changes)
+
+    def write(self, facts: Facts, once: tuple[str, ...]) -> Write:
+        """The new version with its index entries."""
+        stamped, stamp = with_identity(self.body, self.id, self.version)
+        return Write(
+            type=facts.rtype,
+            id=self.id,
+            version=self.version,
+            body=stamped,
+            facts=facts,
+            entries=extract(self.ctx.services.index.written, facts.rtype, self.resource, self.ctx.base),
+            stamp=stamp,
+            keys=(*_keys(self.ctx, self.resource, facts), *once),
+        )
+
+    def _change(self, changes: dict[str, Any]) -> None:
+        if changes:
+            self.body, self.resource = with_members(self.body, changes), {**self.resource, **changes}
 
 
 async def draft_end(ctx: Context, snapshot: Snapshot, before: Version, siblings: Siblings) -> Draft:
@@ -131,36 +177,65 @@ async def draft_end(ctx: Context, snapshot: Snapshot, before: Version, siblings:
 async def draft_delete(ctx: Context, snapshot: Snapshot, before: Version) -> Draft:
     """The deletion of a resource that the caller sees, or may correct."""
     ctx.trace.shows(before.facts, before.version)
-    guards = await _decide(ctx, snapshot, "delete", before.type, before, before.facts, {})
+    guards = await _decide(ctx, snapshot, "delete", before, before.facts, {})
     write = Write(before.type, before.id, before.version + 1, b"", before.facts, deleted=True)
-    return Draft(write, guards, _bump(before.type, before.facts))
+    return Draft(write, guards, _bump(before.facts))
 
 
-async def commit(ctx: Context, *made: Draft) -> Version:
+async def commit(ctx: Context, made: Sequence[Draft], once: Once) -> Version:
     """Write the drafts and the line of the access log; the version of the first. Raises Stale or Conflict."""
     try:
         return (await commit_all(ctx, made, ctx.audits()))[0]
     except Taken as error:
+        once.lose(error)
         raise duplicate(error) from error
+
+
+class Once:
+    """What one request makes because criteria found nothing, and makes once however often it is sent at the same time.
+
+    The key is its caller's own: it tells nobody of what others have made. The request that comes second looks again,
+    and finds what the first has made; where it finds nothing even then, since what was made does not fit the criteria
+    or is hidden now, there is nothing to wait for and it makes its own.
+    """
+
+    def __init__(self) -> None:
+        self._lost: set[str] = set()
+
+    def keys(self, ctx: Context, type_: str, digest: str) -> tuple[str, ...]:
+        """The key of a resource of that type for the criteria of that digest; none for the one who has lost it."""
+        key = f"once {ctx.actor.reference} {type_} {digest}"
+        return () if not digest or key in self._lost else (key,)
+
+    def lose(self, error: Taken) -> None:
+        """Raise Stale, so that the request starts again, if it was such a key that was taken."""
+        if error.key.startswith("once "):
+            self._lost.add(error.key)
+            raise Stale from error
 
 
 def duplicate(error: Taken) -> Conflict:
     """Which rule of uniqueness a write breaks, in words for its client."""
     kind = error.key.partition(" ")[0]
-    text, place = _ONCE[kind]
+    text, place = _UNIQUE[kind]
     return Conflict(issues=[Issue("duplicate", text, place)])
 
 
 async def commit_all(ctx: Context, drafts: Sequence[Draft], audits: Sequence[AuditRow]) -> Sequence[Version]:
     """All drafts and their access log in one commit."""
-    return await ctx.store.commit(
-        Commit(
-            writes=tuple(each.write for each in drafts),
-            guards=tuple(dict.fromkeys(guard for each in drafts for guard in each.guards)),
-            bump=frozenset().union(*(each.bump for each in drafts)),
-            audits=tuple(audits),
+    try:
+        return await ctx.store.commit(
+            Commit(
+                writes=tuple(each.write for each in drafts),
+                guards=tuple(dict.fromkeys(guard for each in drafts for guard in each.guards)),
+                bump=frozenset().union(*(each.bump for each in drafts)),
+                audits=tuple(audits),
+            )
         )
-    )
+    except Stale:
+        # It may be the definitions of the index that have changed.
+        await ctx.services.index.refresh(ctx.now())
+        raise
 
 
 async def retried(attempt: Callable[[], Awaitable[Any]]) -> Any:
@@ -173,11 +248,16 @@ async def retried(attempt: Callable[[], Awaitable[Any]]) -> Any:
     return await attempt()
 
 
+async def may_change(ctx: Context, snapshot: Snapshot, before: Version) -> None:
+    """Raise Forbidden or MethodNotAllowed unless the caller may write a next version, whatever it will say."""
+    ctx.trace.shows(before.facts, before.version)
+    await _decide(ctx, snapshot, "update", before, before.facts, {})
+
+
 async def _decide(
     ctx: Context,
     snapshot: Snapshot,
     interaction: str,
-    type_: str,
     before: Version | None,
     facts: Facts,
     resource: dict[str, Any],
@@ -187,7 +267,7 @@ async def _decide(
     # What an application writes that is nobody's is decided by the policy of the record its token is bound to.
     record = facts.patient or (ctx.actor.patients[0] if ctx.actor.role == "app" and ctx.actor.patients else None)
     policy = await ctx.services.narrow.policy(snapshot, record) if record else None
-    may_write(ctx.actor, policy, interaction, type_, before.facts if before else None, facts, now=ctx.now())
+    may_write(ctx.actor, policy, interaction, facts.rtype, before.facts if before else None, facts, now=ctx.now())
     if before and resource and not before.deleted:
         earlier = orjson.loads(before.body)
         check_document_update(ctx.actor, earlier, resource)
@@ -196,29 +276,8 @@ async def _decide(
     return (PolicyGuard(record, policy.version),) if record and policy else ()
 
 
-async def _completed(
-    ctx: Context,
-    snapshot: Snapshot,
-    body: bytes,
-    resource: dict[str, Any],
-    facts: Facts,
-    before: Version | None,
-    siblings: Siblings,
-) -> tuple[bytes, dict[str, Any]]:
-    """The resource with what the server says in it: labels in their right spelling, a directive's envelope."""
-    if resource["resourceType"] == "Consent":
-        changes = await consent_changes(ctx, snapshot, resource, before, siblings)
-    else:
-        changes = canonical_labels(resource, facts.vis)
-    return _with(body, resource, changes)
-
-
-def _with(body: bytes, resource: dict[str, Any], changes: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    return (with_members(body, changes), {**resource, **changes}) if changes else (body, resource)
-
-
-def _bump(type_: str, facts: Facts) -> frozenset[str]:
-    return frozenset({facts.patient}) if type_ in POLICY_TYPES and facts.patient else frozenset()
+def _bump(facts: Facts) -> frozenset[str]:
+    return frozenset({facts.patient}) if facts.rtype in POLICY_TYPES and facts.patient else frozenset()
 
 
 def _keys(ctx: Context, resource: dict[str, Any], facts: Facts) -> tuple[str, ...]:

@@ -21,17 +21,17 @@ from fhir_server.storage.interface import Snapshot, Version
 _ONE_IDENTIFIER: Final = re.compile(r"[^|,\\]+\|[^|,\\]+").fullmatch
 _WHOLE_DATE: Final = re.compile(r"(eq)?[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 # What shapes the answer and tells nothing of the one who is looked for.
-_SHAPING: Final = frozenset({"_count", "_total", "_summary", "_sort"})
+_SHAPING: Final = frozenset({"_count", "_total", "_summary", "_elements", "_sort"})
 _SUBSETTED: Final = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 
 
-def looks_up(ctx: Context, type_: str, query: Query) -> bool:
+def looks_up(ctx: Context, query: Query) -> bool:
     """Whether this search is a professional's search for a patient."""
-    return type_ == "Patient" and ctx.actor.role == "ps" and query.plan.patients is None
+    return query.plan.types == ("Patient",) and ctx.actor.role == "ps" and query.plan.patients is None
 
 
-async def looked_up(ctx: Context, snapshot: Snapshot, query: Query) -> list[bytes]:
-    """The one open record that the identity finds, as the caller may see it; else none.
+async def looked_up(ctx: Context, snapshot: Snapshot, query: Query) -> list[tuple[str, str, bytes]]:
+    """The one open record that the identity finds, as the caller may see it; else none. (type, id, body)
 
     Raises Malformed unless the search is by one `identifier` with its system and one whole `birthdate`.
     """
@@ -46,7 +46,7 @@ async def looked_up(ctx: Context, snapshot: Snapshot, query: Query) -> list[byte
         return []
     visible = await ctx.visible(snapshot, "Patient", found.id, letter="s")
     seen = await snapshot.read("Patient", found.id, visible=visible)
-    return [seen.body if seen else _existence(found, identifier)]
+    return [("Patient", found.id, seen.body if seen else _existence(found, identifier))]
 
 
 def names_a_patient(ctx: Context, type_: str, criteria: Sequence[tuple[str, str]]) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 
 from fhir_server.context import Answer, Context, Request
-from fhir_server.errors import Gone, NotFound
+from fhir_server.errors import Gone, Malformed, NotFound
+from fhir_server.fhir.subset import SUMMARIES, Subsets
 from fhir_server.interactions.binary import content
 from fhir_server.storage.interface import Version
 
@@ -13,21 +14,23 @@ from fhir_server.storage.interface import Version
 async def read(ctx: Context, request: Request) -> Answer:
     """The current version; 404 when absent or not for this caller, 410 when deleted and once visible to them."""
     type_, id_ = request.path
+    summary, elements = _parts(request)
     found = await _find(ctx, type_, id_, None)
     await ctx.record()
     if _unchanged(request, found):
         return Answer(304, version=found)
-    return content(request, Answer(200, found.body, version=found))
+    return _answer(ctx, request, found, summary, elements)
 
 
 async def vread(ctx: Context, request: Request) -> Answer:
     """One version, judged by today's policy and by the facts it was written with."""
     type_, id_, _, number = request.path
+    summary, elements = _parts(request)
     if not number.isdecimal() or len(number) > 18:
         raise NotFound
     found = await _find(ctx, type_, id_, int(number))
     await ctx.record()
-    return content(request, Answer(200, found.body, version=found))
+    return _answer(ctx, request, found, summary, elements)
 
 
 async def _find(ctx: Context, type_: str, id_: str, version: int | None) -> Version:
@@ -42,6 +45,24 @@ async def _find(ctx: Context, type_: str, id_: str, version: int | None) -> Vers
     if found.deleted:
         raise Gone
     return found
+
+
+def _parts(request: Request) -> tuple[str, list[str]]:
+    """What of the resource is wanted: `_summary` and `_elements`."""
+    asked = dict(request.query) if request.query else {}
+    summary, elements = asked.get("_summary", ""), asked.get("_elements", "")
+    if summary not in ("", "false", *SUMMARIES):
+        raise Malformed("true, text, data or false is expected.", expression="_summary")
+    return summary, [each for each in elements.split(",") if each]
+
+
+def _answer(ctx: Context, request: Request, found: Version, summary: str, elements: list[str]) -> Answer:
+    answer = content(request, Answer(200, found.body, version=found))
+    # Content that is given out raw has no parts.
+    if (summary or elements) and answer.body is found.body:
+        cut = Subsets(ctx.services.definitions).cut
+        answer.body = cut(found.type, found.body, summary=summary, elements=elements)
+    return answer
 
 
 def _unchanged(request: Request, found: Version) -> bool:

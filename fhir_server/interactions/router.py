@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from fhir_server.context import Answer, Context, Interaction, Request
@@ -11,45 +12,56 @@ from fhir_server.interactions import access_log
 from fhir_server.interactions.batch import batch_or_transaction
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
-from fhir_server.interactions.history import history
+from fhir_server.interactions.history import history_instance, history_system, history_type
+from fhir_server.interactions.patch import patch
 from fhir_server.interactions.read import read, vread
-from fhir_server.interactions.search import search
+from fhir_server.interactions.search import search_compartment, search_system, search_type
 from fhir_server.interactions.update import update
 
+# Shape of the path -> key of `operations.registry`.
+_LEVELS: Final = {"$": "system {0}", "T/$": "type {0} {1}", "T/i/$": "instance {0} {2}"}
+_PARTS: Final = ("_summary", "_elements")
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 # (method, shape of the path under the base) -> (interaction code of R4, function). T: a type, i: an id, v: a version.
 _TABLE: Final[dict[tuple[str, str], tuple[str, Interaction]]] = {
-    ("GET", "T"): ("search-type", search),
-    ("POST", "T/_search"): ("search-type", search),
+    ("GET", "T"): ("search-type", search_type),
+    ("POST", "T/_search"): ("search-type", search_type),
+    ("GET", ""): ("search-system", search_system),
+    ("POST", "_search"): ("search-system", search_system),
+    ("GET", "T/i/T"): ("search-type", search_compartment),
+    ("POST", "T/i/T/_search"): ("search-type", search_compartment),
+    ("GET", "T/i/*"): ("search-system", search_compartment),
+    ("POST", "T/i/*/_search"): ("search-system", search_compartment),
+    ("POST", "T/i/_search"): ("search-system", search_compartment),
     ("POST", "T"): ("create", create),
     ("GET", "T/i"): ("read", read),
     ("PUT", "T/i"): ("update", update),
+    ("PUT", "T"): ("update", update),
+    ("PATCH", "T/i"): ("patch", patch),
+    ("PATCH", "T"): ("patch", patch),
     ("DELETE", "T/i"): ("delete", delete),
-    ("GET", "T/i/_history"): ("history-instance", history),
+    ("DELETE", "T"): ("delete", delete),
+    ("GET", "T/i/_history"): ("history-instance", history_instance),
+    ("GET", "T/_history"): ("history-type", history_type),
+    ("GET", "_history"): ("history-system", history_system),
     ("GET", "T/i/_history/v"): ("vread", vread),
 }
+# These name their resource by criteria, which they read themselves.
+_BY_CRITERIA: Final = frozenset({("PUT", "T"), ("PATCH", "T"), ("DELETE", "T")})
 _LOG_TABLE: Final[dict[tuple[str, str], tuple[str, Interaction]]] = {
     ("GET", "T"): ("search-type", access_log.search),
     ("POST", "T/_search"): ("search-type", access_log.search),
     ("GET", "T/i"): ("read", access_log.read),
+    ("GET", "T/i/T"): ("search-type", access_log.search_compartment),
+    ("POST", "T/i/T/_search"): ("search-type", access_log.search_compartment),
 }
-# Of R4, and not built yet: said so, instead of pretending that the url does not exist.
-_NOT_BUILT: Final = frozenset(
-    {
-        ("PATCH", "T/i"),
-        ("PATCH", "T"),
-        ("PUT", "T"),
-        ("DELETE", "T"),
-        ("GET", ""),
-        ("POST", "_search"),
-        ("GET", "_history"),
-        ("GET", "T/_history"),
-        ("GET", "T/i/T"),
-        ("GET", "T/i/*"),
-        ("POST", "T/i/T/_search"),
-    }
-)
+
+
+def offered(*, log: bool = False) -> dict[tuple[str, str], str]:
+    """(method, shape of the path) -> interaction code of R4, for every interaction there is; `log`: of the access log,
+    where that is not a type like others."""
+    return {place: code for place, (code, _) in (_LOG_TABLE if log else _TABLE).items()}
 
 
 async def answer(ctx: Context, request: Request) -> Answer:
@@ -72,15 +84,17 @@ async def _dispatch(ctx: Context, request: Request) -> Answer:
         ctx.trace.interaction = "batch"
         return await batch_or_transaction(ctx, request, answer)
     if shape.endswith("$"):
-        return await _operation(ctx, request, method)
+        return await _operation(ctx, request, method, shape)
     ctx.trace.type = request.path[0] if shape.startswith("T") else ""
     ctx.trace.id = request.path[1] if shape.startswith("T/i") else ""
-    table = _LOG_TABLE if ctx.trace.type == "AuditEvent" and not ctx.services.open else _TABLE
+    asked = request.path[2] if shape.startswith("T/i/T") else ctx.trace.type
+    table = _LOG_TABLE if asked == "AuditEvent" and not ctx.services.open else _TABLE
     known = table.get((method, shape))
     if known is None:
         raise _refusal(table, method, shape)
     ctx.trace.interaction, interaction = known
-    _check_query(method, request)
+    if not ctx.trace.interaction.startswith(("search", "history")) and (method, shape) not in _BY_CRITERIA:
+        _check_query(request, _PARTS if interaction in (read, vread) else ())
     return await interaction(ctx, request)
 
 
@@ -106,31 +120,30 @@ def _shape(ctx: Context, path: tuple[str, ...]) -> str:
     return "/".join(parts)
 
 
-async def _operation(ctx: Context, request: Request, method: str) -> Answer:
+async def _operation(ctx: Context, request: Request, method: str, shape: str) -> Answer:
+    """An operation by POST; by GET too where R4 says that it changes nothing."""
     name = request.path[-1]
-    scope = "system" if len(request.path) == 1 else "type" if len(request.path) == 2 else "instance"
-    operation = ctx.services.operations.get(f"{scope} {name}")
+    operation = ctx.services.operations.get(_LEVELS.get(shape, "").format(*request.path))
     if operation is None:
         raise NotBuilt("This operation is not offered.", expression=name)
-    if method != "POST":
-        raise MethodNotAllowed("This operation is invoked by POST.", allowed=("POST",))
+    known = [each for each in ctx.services.definitions.operations if each.code == name[1:]]
+    safe = bool(known) and not any(each.affects_state for each in known)
+    if method != "POST" and not (safe and method == "GET"):
+        allowed = ("GET", "HEAD", "POST") if safe else ("POST",)
+        raise MethodNotAllowed("This operation is not invoked so.", allowed=allowed)
     ctx.trace.interaction = name
     return await operation(ctx, request)
 
 
 def _refusal(table: dict[tuple[str, str], tuple[str, Interaction]], method: str, shape: str) -> FhirServerError:
-    if (method, shape) in _NOT_BUILT:
-        return NotBuilt()
     offered = [each for each, known in table if known == shape]
     if offered:
         return MethodNotAllowed(allowed=[*offered, *(["HEAD"] if "GET" in offered else [])])
     return NotFound()
 
 
-def _check_query(method: str, request: Request) -> None:
+def _check_query(request: Request, known: Sequence[str]) -> None:
     """Reads and writes of one resource take no criteria; ignoring them would change what was asked for."""
-    if (len(request.path) == 1 and method == "GET") or request.path[-1] in ("_search", "_history"):
-        return
     for name, _ in request.query:
-        if name not in ("_format", "_pretty"):
+        if name not in ("_format", "_pretty", *known):
             raise Malformed("This parameter is not understood here.", expression=name)

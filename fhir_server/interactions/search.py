@@ -1,142 +1,171 @@
-"""search of one type: GET [type]?… and POST [type]/_search (https://hl7.org/fhir/R4/http.html#search)."""
+"""search of one type, of all, of a compartment, by GET and POST (https://hl7.org/fhir/R4/http.html#search)."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
-import orjson
-
 from fhir_server.context import Answer, Context, Request
-from fhir_server.errors import Malformed
-from fhir_server.fhir.bundle import Entry, Link, bundle
+from fhir_server.errors import Forbidden, Issue, Malformed, NotFound
+from fhir_server.fhir.bundle import Entry, bundle
 from fhir_server.fhir.outcome import operation_outcome_bytes
+from fhir_server.fhir.subset import Subsets
+from fhir_server.interactions.include import Included
+from fhir_server.interactions.paging import Pages, split
 from fhir_server.interactions.patient_lookup import looked_up, looks_up
+from fhir_server.interactions.whose import covered, view_of, view_of_compartment
 from fhir_server.search.parse import parse
-from fhir_server.search.plan import Plan
-from fhir_server.search.predicate import Predicate
+from fhir_server.search.plan import Value
 from fhir_server.search.query import Query
 from fhir_server.storage.interface import Snapshot, Version
 
-CURSOR: Final = "_cursor"
+COMPARTMENTS: Final = ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson")
 
 
-async def search(ctx: Context, request: Request) -> Answer:
-    """One page of what matches and this caller may see; totals and links speak of visible rows only."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Where a search looks. `path`: under the base, as links have it; `named`: whether the request names the types."""
+
+    path: str
+    types: tuple[str, ...]
+    named: bool = True
+    compartment: tuple[str, str] | None = None
+
+
+async def search_type(ctx: Context, request: Request) -> Answer:
+    """GET [type]?… and POST [type]/_search."""
     type_ = request.path[0]
     ctx.allow(type_, "s")
-    cursor, pairs = _split(request)
-    query = read_query(ctx, type_, pairs, strict=request.strict)
-    plan = replace(query.plan, after=_after(ctx, query, cursor)) if cursor else query.plan
-    ctx.trace.query = urlencode(query.used)
-    async with ctx.store.snapshot() as snapshot:
-        if looks_up(ctx, type_, query):
-            return await _lookup(ctx, snapshot, query)
-        visible = await narrowed(ctx, snapshot, type_, query)
-        page = await _page(snapshot, plan, visible)
-        total = await _total(snapshot, query, page, visible, first=not cursor)
-    await ctx.record()
-    return Answer(200, _bundle(ctx, type_, query, page, total, cursor))
+    return await _search(ctx, request, _Asked(type_, (type_,)))
 
 
-async def _lookup(ctx: Context, snapshot: Snapshot, query: Query) -> Answer:
-    """A professional's search for a patient: one or none, and its total says so."""
-    found = await looked_up(ctx, snapshot, query)
-    entries = [Entry(f"{ctx.base}/Patient/{orjson.loads(each)['id']}", each, "match") for each in found]
-    links = [Link("self", _url(ctx, "Patient", query, ""))]
-    await ctx.record()
-    return Answer(200, bundle("searchset", entries, links=links, total=len(entries)))
+async def search_system(ctx: Context, request: Request) -> Answer:
+    """GET [base]?… and POST _search: the types that `_type` names, else all that the token covers."""
+    return await _search(ctx, request, _Asked("", _types(ctx, request), _names_types(request)))
 
 
-def read_query(ctx: Context, type_: str, pairs: list[tuple[str, str]], *, strict: bool) -> Query:
+async def search_compartment(ctx: Context, request: Request) -> Answer:
+    """GET [compartment]/[id]/[type]?… or …/*, and POST …/_search: what is in the compartment of one resource."""
+    name, id_, *more = (segment for segment in request.path if segment != "_search")
+    if name not in COMPARTMENTS:
+        raise NotFound("R4 has no compartment of that type.")
+    type_ = more[0] if more else "*"
+    ctx.trace.type, ctx.trace.id = ("" if type_ == "*" else type_), ""
+    if type_ == "*":
+        asked = _Asked(f"{name}/{id_}/*", _types(ctx, request), _names_types(request), (name, id_))
+    else:
+        ctx.allow(type_, "s")
+        asked = _Asked(f"{name}/{id_}/{type_}", (type_,), True, (name, id_))
+    return await _search(ctx, request, asked)
+
+
+def read_query(
+    ctx: Context,
+    types: str | tuple[str, ...],
+    pairs: list[tuple[str, str]],
+    *,
+    strict: bool,
+    compartment: tuple[str, str] | None = None,
+) -> Query:
     """The parsed query; raises Malformed naming the parameter that cannot be answered."""
     return parse(
         ctx.services.registry,
-        (type_,),
+        (types,) if isinstance(types, str) else types,
         pairs,
         strict=strict,
         base_url=ctx.base,
         default_count=ctx.settings.page_size,
         max_count=ctx.settings.max_page_size,
+        compartment=compartment,
     )
 
 
-async def narrowed(ctx: Context, snapshot: Snapshot, type_: str, query: Query) -> Predicate:
-    """What the caller may see of the records the query is about; raises Malformed when it must name one."""
-    await ctx.services.narrow.check_shared(snapshot, ctx.actor, type_)
-    patients = await _named(ctx, snapshot, type_, query)
-    bound = ctx.actor.patients if patients is None else tuple(set(patients) & set(ctx.actor.patients) or patients)
-    if len(bound) > 1:
-        raise Malformed("This token is for several records: name one patient.", expression="patient")
-    for patient in bound:
-        await ctx.about(snapshot, "Patient", patient)
-    return await ctx.services.narrow.for_search(snapshot, ctx.actor, patients, only=(type_,))
+def _names_types(request: Request) -> bool:
+    return any(name == "_type" for name, _ in request.query)
 
 
-async def _named(ctx: Context, snapshot: Snapshot, type_: str, query: Query) -> tuple[str, ...] | None:
-    """The patients that the query names. A professional's search of a record names one, by itself or by one `_id`:
-    judged from the request alone, so that each search is in the log of the record it is about."""
-    patients = query.plan.patients
-    if not ctx.services.narrow.must_name_patient(ctx.actor, (type_,)) and (patients is None or type_ != "Patient"):
-        return patients
-    named = patients if patients is not None else query.ids
-    if ctx.actor.role in ("ps", "ncp") and len(named) != 1:
-        raise Malformed("A professional's search of a record names one patient.", expression="patient")
-    if patients is not None:
-        return patients
-    record = await snapshot.compartment(type_, query.ids[0])
-    return (record,) if record else ()
+def _types(ctx: Context, request: Request) -> tuple[str, ...]:
+    """What a search of several types is of; a type that is named and not covered is refused, from the token alone."""
+    types = covered(ctx, "s")
+    named = {each for name, value in request.query if name == "_type" for each in value.split(",")}
+    others = named & ctx.services.definitions.resource_types - {*types, "Parameters"}
+    if others == {"AuditEvent"} and not ctx.services.open:
+        raise Malformed("The access log is searched by itself.", expression="_type")
+    if others:
+        raise Forbidden("The scopes of this token do not cover that.")
+    return types
 
 
-async def _page(snapshot: Snapshot, plan: Plan, visible: Predicate) -> list[Version]:
-    if plan.limit == 0:
-        return []
-    return await snapshot.search(replace(plan, limit=plan.limit + 1), visible=visible)
+async def _search(ctx: Context, request: Request, asked: _Asked) -> Answer:
+    """One page of what matches and this caller may see; totals and links speak of visible rows only."""
+    cursor, pairs = split(request)
+    query = read_query(ctx, asked.types, pairs, strict=request.strict, compartment=asked.compartment)
+    pages = Pages(ctx, asked.path, query.used)
+    ctx.trace.query = urlencode(query.used)
+    async with ctx.store.snapshot() as snapshot:
+        if asked.compartment is None and looks_up(ctx, query):
+            one_or_none = await looked_up(ctx, snapshot, query)
+            found = _Found(one_or_none, total=len(one_or_none))
+        else:
+            found = await _find(ctx, snapshot, query, asked, pages.after(cursor))
+    await ctx.record()
+    links = pages.links(cursor, found.last)
+    return Answer(200, bundle("searchset", _entries(ctx, query, found), links=links, total=found.total))
 
 
-async def _total(
-    snapshot: Snapshot, query: Query, page: list[Version], visible: Predicate, *, first: bool
-) -> int | None:
-    """Exact or absent (access §5): free when the first page holds everything, counted when asked for."""
-    if query.total != "none" or query.plan.limit == 0:
-        return await snapshot.count(query.plan, visible=visible)
-    return len(page) if first and len(page) <= query.plan.limit else None
+@dataclass(slots=True)
+class _Found:
+    """One page: what matches and what is included as (type, id, body); `last`: its place, when more follows."""
+
+    matches: list[tuple[str, str, bytes]]
+    included: Sequence[Version] = ()
+    cut_off: bool = False
+    last: tuple[tuple[Value, ...], int] | None = None
+    total: int | None = None
 
 
-def _bundle(ctx: Context, type_: str, query: Query, found: list[Version], total: int | None, cursor: str) -> bytes:
-    page = found[: query.plan.limit]
-    links = [Link("self", _url(ctx, type_, query, cursor))]
-    if len(found) > len(page):
-        links.append(Link("next", _url(ctx, type_, query, _seal(ctx, query, page[-1]))))
-    entries = [Entry(f"{ctx.base}/{each.type}/{each.id}", each.body, "match") for each in page]
-    if query.warnings:
-        entries.append(Entry(resource=operation_outcome_bytes(query.warnings), search="outcome"))
-    return bundle("searchset", entries, links=links, total=total)
+async def _find(
+    ctx: Context, snapshot: Snapshot, query: Query, asked: _Asked, after: tuple[tuple[Value, ...], int] | None
+) -> _Found:
+    for each in query.plan.types if asked.named else ():
+        await ctx.services.narrow.check_shared(snapshot, ctx.actor, each)
+    if asked.compartment:
+        view = await view_of_compartment(ctx, snapshot, query, *asked.compartment)
+    else:
+        view = await view_of(ctx, snapshot, query)
+    if view is None:
+        return _Found([], total=0)
+    plan, visible = await view.search(replace(query.plan, after=after))
+    rows = await snapshot.search(replace(plan, limit=plan.limit + 1), visible=visible) if plan.limit else []
+    page, more = rows[: plan.limit], len(rows) > plan.limit
+    total = None
+    # Exact or absent (access §5): free when the first page holds everything, counted when asked for.
+    if query.total != "none" or not plan.limit:
+        total = await snapshot.count(plan, visible=visible)
+    elif not after and not more:
+        total = len(page)
+    included = Included(view, page, ctx.settings.max_included)
+    await included.gather(query.includes)
+    last = (page[-1].order, page[-1].position) if more else None
+    return _Found([(each.type, each.id, each.body) for each in page], included.rows, included.full, last, total)
 
 
-def _split(request: Request) -> tuple[str, list[tuple[str, str]]]:
-    cursors = [value for name, value in request.query if name == CURSOR]
-    if len(cursors) > 1:
-        raise Malformed("One page at a time.", expression=CURSOR)
-    return (cursors[0] if cursors else ""), [pair for pair in request.query if pair[0] != CURSOR]
-
-
-def _url(ctx: Context, type_: str, query: Query, cursor: str) -> str:
-    pairs = [*query.used, (CURSOR, cursor)] if cursor else query.used
-    return f"{ctx.base}/{type_}" + (f"?{urlencode(pairs)}" if pairs else "")
-
-
-def binding(ctx: Context) -> str:
-    """Whose page it is: a link handed to someone else opens nothing (access §5)."""
-    return f"{ctx.actor.role} {ctx.actor.reference} {ctx.actor.client} {' '.join(ctx.actor.patients)}"
-
-
-def _after(ctx: Context, query: Query, cursor: str) -> tuple[int | str, int]:
-    return ctx.services.cursors.open(cursor, query=query.digest, binding=binding(ctx))
-
-
-def _seal(ctx: Context, query: Query, last: Version) -> str:
-    keys: dict[str, int | str] = {"_lastUpdated": last.time, "_id": last.id}
-    key = keys.get(query.plan.sort.key, 0)
-    return ctx.services.cursors.seal((key, last.position), query=query.digest, binding=binding(ctx))
+def _entries(ctx: Context, query: Query, found: _Found) -> list[Entry]:
+    """Matches as `_summary` and `_elements` cut them; what is included as `_summary` does; what there is to be said."""
+    cut = Subsets(ctx.services.definitions).cut
+    entries = [
+        Entry(f"{ctx.base}/{type_}/{id_}", cut(type_, body, summary=query.summary, elements=query.elements), "match")
+        for type_, id_, body in found.matches
+    ]
+    for each in found.included:
+        body = cut(each.type, each.body, summary=query.summary)
+        entries.append(Entry(f"{ctx.base}/{each.type}/{each.id}", body, "include"))
+    warnings = list(query.warnings)
+    if found.cut_off:
+        text = f"More than {ctx.settings.max_included} resources would go with this page: the rest is left out."
+        warnings.append(Issue("too-costly", text, "_include", severity="warning"))
+    if warnings:
+        entries.append(Entry(resource=operation_outcome_bytes(warnings), search="outcome"))
+    return entries

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
-from typing import Final
+from typing import Final, TypeAlias
 
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from fhir_server.errors import Malformed
+from fhir_server.search.plan import Value
 
 _PURPOSE: Final = b"fhir-server page 1"
 # A length that does not grow with the position.
 _BLOCK: Final = 64
 
-After = tuple[int | str, int]
+After: TypeAlias = tuple[tuple[Value, ...], int]
 
 
 class Cursors:
@@ -35,7 +36,7 @@ class Cursors:
     def seal(self, after: After, *, query: str, binding: str) -> str:
         """A token of URL-safe characters, the same for the same page (AES-SIV, RFC 5297).
 
-        `after`: (sort key, position) of the last row of a page; `query`: Query.digest; `binding`: the caller, as a
+        `after`: Plan.after, the place of the last row of a page; `query`: Query.digest; `binding`: the caller, as a
         string that no other caller has.
         """
         position = orjson.dumps(after)
@@ -53,8 +54,8 @@ class Cursors:
         # Two spellings of the same bytes would be two tokens for one page.
         if urlsafe_b64encode(sealed).rstrip(b"=").decode() != token:
             raise _refused()
-        key, row = orjson.loads(position)
-        return key, row
+        values, row = orjson.loads(position)
+        return tuple(values), row
 
 
 def _refused() -> Malformed:

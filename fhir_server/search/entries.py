@@ -62,6 +62,21 @@ class Uri(NamedTuple):
     value: str
 
 
+class Prose(NamedTuple):
+    """The words of a text, `param` "_text" or "_content": normal forms, each once, sorted, joined by single blanks."""
+
+    param: str
+    words: str
+
+
+class Combination(NamedTuple):
+    """One combination of values of a composite parameter: the entries of its components, whose own `param` is the
+    place of the component as text, "0", "1" …; their `combinations` and `prose` are empty."""
+
+    param: str
+    entries: Entries
+
+
 @dataclass(frozen=True, slots=True)
 class Entries:
     """All index entries of one resource version, without duplicates, in extraction order."""
@@ -73,3 +88,5 @@ class Entries:
     quantities: tuple[Amount, ...] = ()
     references: tuple[Ref, ...] = ()
     uris: tuple[Uri, ...] = ()
+    combinations: tuple[Combination, ...] = ()
+    prose: tuple[Prose, ...] = ()

@@ -17,6 +17,5 @@ def extract(registry: SearchRegistry, resource_type: str, resource: dict[str, An
     for a resource of any shape: what R4 does not allow is passed over. KeyError for an unknown resource type.
     """
     sink = Sink(base_url, registry.zone)
-    for index in registry.indexes(resource_type):
-        index(resource, sink)
+    registry.indexes(resource_type).run(resource, sink)
     return sink.entries()

@@ -31,6 +31,7 @@ from fhir_server.search.predicate import (
     And,
     AnyRef,
     Bit,
+    Chained,
     DateIs,
     Eq,
     F,
@@ -42,13 +43,16 @@ from fhir_server.search.predicate import (
     Predicate,
     Present,
     QuantityIs,
+    Referred,
     RefersTo,
     Rng,
     StringIs,
     T,
+    Together,
     TokenIs,
     Updated,
     UriIs,
+    Words,
 )
 
 
@@ -62,7 +66,11 @@ class Row:
 
 
 class Refs(Protocol):
-    """The links between the resources of one snapshot. The linked rows are judged by their facts alone."""
+    """The links between the resources of one snapshot.
+
+    `targets` and `referrers` serve AllRefs and AnyRef, which judge a linked row by its facts alone; `row` and
+    `referring` serve the hops of a search, which judge it whole.
+    """
 
     def targets(self, facts: Facts) -> Iterable[tuple[Facts, bool]]:
         """Each resource of `facts.links` that this server has or had, and whether it is live; unknown ids left out."""
@@ -70,11 +78,18 @@ class Refs(Protocol):
     def referrers(self, facts: Facts) -> Iterable[Facts]:
         """Every live resource whose `links` hold this one."""
 
+    def row(self, link: str) -> Row | None:
+        """The live resource "Type/id" with its entries; None for any other text."""
+
+    def referring(self, type: str, param: str, link: str) -> Iterable[Row]:
+        """Every live resource of `type` with a reference entry of `param` to `link` ("Type/id"), with its entries."""
+
 
 def holds(predicate: Predicate, row: Row, refs: Refs | None = None) -> bool:
     """Whether `row` satisfies `predicate`.
 
-    Raises ValueError when the predicate follows links (AllRefs, AnyRef) and `refs` is None.
+    Raises ValueError when the predicate follows links (AllRefs, AnyRef, hops) and `refs` is None, and for a hop that
+    nobody has cleared (`visible` None).
     """
     return _TESTS[type(predicate)](predicate, row, refs)
 
@@ -202,6 +217,43 @@ def _present(p: Present, row: Row, refs: Refs | None) -> bool:
     return any(entry.param == p.param for kind in kinds for entry in kind)
 
 
+def _together(p: Together, row: Row, refs: Refs | None) -> bool:
+    return any(
+        entry.param == p.param and all(holds(leaf, Row(row.facts, entry.entries, row.time)) for leaf in p.of)
+        for entry in row.entries.combinations
+    )
+
+
+def _words(p: Words, row: Row, refs: Refs | None) -> bool:
+    return any(
+        entry.param == p.param and frozenset(entry.words.split(" ")).issuperset(p.words) for entry in row.entries.prose
+    )
+
+
+def _chained(p: Chained, row: Row, refs: Refs | None) -> bool:
+    visible, linked = _cleared(p.visible), _linked(refs)
+    targets = (linked.row(entry.target) for entry in row.entries.references if entry.param == p.param)
+    return any(
+        target is not None
+        and target.facts.rtype in p.types
+        and holds(visible, target, refs)
+        and holds(p.to, target, refs)
+        for target in targets
+    )
+
+
+def _referred(p: Referred, row: Row, refs: Refs | None) -> bool:
+    visible = _cleared(p.visible)
+    referring = _linked(refs).referring(p.type, p.param, f"{row.facts.rtype}/{row.facts.id}")
+    return any(holds(visible, each, refs) and holds(p.by, each, refs) for each in referring)
+
+
+def _cleared(visible: Predicate | None) -> Predicate:
+    if visible is None:
+        raise ValueError("a hop was asked without what the caller may see at its other end")
+    return visible
+
+
 def _contained(low: float, high: float, asked_low: float, asked_high: float) -> bool:
     return asked_low <= low and high <= asked_high
 
@@ -211,6 +263,7 @@ _NOTHING: Final = Entries()
 _TEXTS: Final[dict[str, Callable[[str, str, str], bool]]] = {
     "starts": lambda normal, exact, asked: normal.startswith(asked),
     "contains": lambda normal, exact, asked: asked in normal,
+    "equals": lambda normal, exact, asked: normal == asked,
     "exact": lambda normal, exact, asked: exact == asked,
 }
 _URIS: Final[dict[str, Callable[[str, str], bool]]] = {
@@ -268,4 +321,8 @@ _TESTS: Final[dict[type, _Test]] = {
     UriIs: _uri,
     Present: _present,
     Updated: _updated,
+    Together: _together,
+    Words: _words,
+    Chained: _chained,
+    Referred: _referred,
 }

@@ -113,7 +113,8 @@ class TokenIs:
 
 @dataclass(frozen=True, slots=True)
 class StringIs:
-    """A string entry, `how` one of "starts", "contains" (both on the normal form) or "exact" (on the text as sent)."""
+    """A string entry, `how` one of "starts", "contains", "equals" (all on the normal form) or "exact" (on the text as
+    sent)."""
 
     param: str
     how: str
@@ -184,9 +185,54 @@ class Updated:
     high: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """One combination of the composite parameter `param` satisfies every leaf.
+
+    Leaf n is asked of component n alone: its own `param` is the component's place as text, "0", "1" …
+    """
+
+    param: str
+    of: tuple[SearchLeaf, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The text of `param` ("_text": the narrative, "_content": all text) holds every one of `words` (normal forms)."""
+
+    param: str
+    words: tuple[str, ...]
+
+
+# Hops: they lead from the row to other rows, which are judged whole: facts, entries and further hops. `visible` is what
+# the caller may see of the rows at the other end (access §4: the predicate is and-ed to every hop). A hop without one
+# is a question nobody has cleared: every reader refuses it with ValueError.
+
+
+@dataclass(frozen=True, slots=True)
+class Chained:
+    """A reference entry of `param` leads to a live resource of one of `types` that satisfies `to` and `visible`."""
+
+    param: str
+    types: tuple[str, ...]
+    to: Predicate
+    visible: Predicate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Referred:
+    """A live resource of `type` has a reference entry of `param` to this row, and satisfies `by` and `visible`."""
+
+    type: str
+    param: str
+    by: Predicate
+    visible: Predicate | None = None
+
+
 SearchLeaf: TypeAlias = TokenIs | StringIs | DateIs | NumberIs | QuantityIs | RefersTo | UriIs | Present | Updated
 FactLeaf: TypeAlias = Eq | In | Has | Bit | Rng | AllRefs | AnyRef
-Predicate: TypeAlias = T | F | FactLeaf | SearchLeaf | Not | And | Or
+Hop: TypeAlias = Chained | Referred
+Predicate: TypeAlias = T | F | FactLeaf | SearchLeaf | Together | Words | Hop | Not | And | Or
 
 TRUE: Final = T()
 FALSE: Final = F()

@@ -2,68 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import orjson
 
-from fhir_server.fhir.definitions import Definitions, ElementDefinition
-from fhir_server.fhir.path import Path, compile_path
-from fhir_server.search.kinds import KINDS, Kind
-from fhir_server.search.kinds.sink import Sink
-from fhir_server.search.kinds.string import add_name
+from fhir_server.fhir.definitions import Definitions, ElementDefinition, SearchParameter
+from fhir_server.fhir.path import compile_path
+from fhir_server.search.composite import components
+from fhir_server.search.index import Indexes, index_of
+from fhir_server.search.kinds.prose import Layouts
+from fhir_server.search.parameter import FROM_THE_ROW, SPECIAL, Parameter, ProjectParameter, places
 
-# Answered from the row itself, not from the index.
-FROM_THE_ROW: Final = frozenset({"_id", "_lastUpdated"})
-# Strings that are parts of a HumanName.
-_NAME_PARTS: Final = frozenset({"family", "given"})
+__all__ = ["Parameter", "ProjectParameter", "SearchRegistry", "project_parameters"]
+
 # What a resource is about decides whose record it is in; its other ties to a Patient count only for types without these
 # (consent/compartment.py, which refuses a resource that names two).
 _ABOUT: Final = ("patient", "subject", "beneficiary", "individual")
 # Types that R4 leaves out of the Patient compartment although they can name their patient.
 _BESIDE: Final = {"Contract": "subject", "Device": "patient", "GuidanceResponse": "subject", "Task": "patient"}
-
-Index: TypeAlias = Callable[[dict[str, Any], Sink], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One search parameter of one resource type.
-
-    `type`: number, date, string, token, reference, composite, quantity, uri or special. `url`: the canonical of its
-    definition. `types`: the FHIR types it indexes, none when it is not `built`. `system`: of elements of type code, the
-    one that R4 requires their codes to be of, "" where it is not one. `components` of a composite: (id of the R4
-    parameter, FHIRPath relative to `expression`).
-    """
-
-    code: str
-    type: str
-    url: str
-    expression: str = ""
-    targets: frozenset[str] = field(default_factory=frozenset)
-    aliases: tuple[str, ...] = ()
-    components: tuple[tuple[str, str], ...] = ()
-    built: bool = True
-    types: tuple[str, ...] = ()
-    system: str = ""
-
-    @property
-    def kind(self) -> Kind:
-        """How its values are extracted and asked for; KeyError unless it is built."""
-        return KINDS[self.type]
-
-
-@dataclass(frozen=True, slots=True)
-class ProjectParameter:
-    """A search parameter that R4 does not have, or has under fewer names."""
-
-    base: tuple[str, ...]
-    parameter: Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +33,7 @@ class _Compiled:
 
     parameters: Mapping[str, Parameter]
     names: Mapping[str, Parameter]
-    indexes: tuple[Index, ...]
+    indexes: Indexes
     holders: frozenset[str]
 
 
@@ -88,14 +49,15 @@ class SearchRegistry:
     ) -> None:
         """`extra`: the parameters that R4 does not have; None means those packaged with the project."""
         self.zone = zone
-        self._definitions = definitions
+        self.definitions = definitions
         self._extra = project_parameters() if extra is None else tuple(extra)
+        self._layouts = Layouts(definitions)
         self._types: dict[str, _Compiled] = {}
 
     @property
     def resource_types(self) -> frozenset[str]:
         """The types that can be searched."""
-        return self._definitions.resource_types
+        return self.definitions.resource_types
 
     def parameters(self, resource_type: str) -> Mapping[str, Parameter]:
         """code → parameter, those of every resource included."""
@@ -109,7 +71,7 @@ class SearchRegistry:
         """The parameter of that code or alias."""
         return self._type(resource_type).names.get(name)
 
-    def indexes(self, resource_type: str) -> tuple[Index, ...]:
+    def indexes(self, resource_type: str) -> Indexes:
         """What adds the entries of a resource of that type to a Sink."""
         return self._type(resource_type).indexes
 
@@ -121,7 +83,12 @@ class SearchRegistry:
     def compartment(self, name: str, resource_type: str) -> tuple[str, ...]:
         """The codes by which a resource of that type is in a compartment `name`; `{def}`: it is the compartment.
         KeyError for an unknown compartment."""
-        return self._definitions.compartment(name).get(resource_type, ())
+        return self.definitions.compartment(name).get(resource_type, ())
+
+    def members(self, name: str) -> tuple[str, ...]:
+        """The types whose resources can be in a compartment `name`, itself included; KeyError for an unknown one."""
+        placed = self.definitions.compartment(name)
+        return tuple(type_ for type_ in sorted(self.resource_types) if placed.get(type_) or type_ == name)
 
     def _type(self, resource_type: str) -> _Compiled:
         if resource_type not in self._types:
@@ -129,17 +96,28 @@ class SearchRegistry:
         return self._types[resource_type]
 
     def _compile(self, resource_type: str) -> _Compiled:
-        parameters, indexes = {}, []
-        for parameter in self._known(resource_type):
+        parameters: dict[str, Parameter] = {}
+        indexes = Indexes(self._layouts.of(resource_type))
+        # Composites are made of the others.
+        for known in sorted(self._known(resource_type), key=lambda each: each.type == "composite"):
+            parameter = self._typed(known, resource_type, parameters)
             parameters[parameter.code] = parameter
-            if parameter.built:
-                path = compile_path(parameter.expression, self._definitions, resource_type)
-                system = self._system(parameter, resource_type) if path.types == ("code",) else ""
-                parameters[parameter.code] = replace(parameter, types=path.types, system=system)
-                if parameter.code not in FROM_THE_ROW:
-                    indexes.append(_index(parameter, path))
+            if parameter.built and parameter.expression and parameter.code not in FROM_THE_ROW:
+                indexes.add(*index_of(parameter, self.definitions, resource_type))
+        parameters = dict(sorted(parameters.items()))
         names = {name: each for each in parameters.values() for name in (each.code, *each.aliases)}
-        return _Compiled(MappingProxyType(parameters), names, tuple(indexes), self._holding(resource_type, parameters))
+        return _Compiled(MappingProxyType(parameters), names, indexes, self._holding(resource_type, parameters))
+
+    def _typed(self, parameter: Parameter, resource_type: str, known: Mapping[str, Parameter]) -> Parameter:
+        """With what can only be told for one resource type."""
+        if not (parameter.built and parameter.expression):
+            return parameter
+        if parameter.type == "composite":
+            defined = self.definitions.search_parameters(resource_type)[parameter.code]
+            return replace(parameter, components=components(defined, self.definitions, resource_type, known))
+        path = compile_path(parameter.expression, self.definitions, resource_type)
+        system = self._system(parameter, resource_type) if path.types == ("code",) else ""
+        return replace(parameter, types=path.types, system=system, single=self._is_single(parameter, resource_type))
 
     def _known(self, resource_type: str) -> Iterable[Parameter]:
         """The parameters of R4, and the project's own, which take the place of those of the same code."""
@@ -150,10 +128,10 @@ class SearchRegistry:
                 url=each.url,
                 expression=each.expression,
                 targets=frozenset({"Patient"}) if code == "patient" else each.targets,
-                components=each.components,
-                built=bool(each.expression) and each.type in KINDS and each.usage == "normal",
+                built=_is_built(each),
+                usage=each.usage,
             )
-            for code, each in self._definitions.search_parameters(resource_type).items()
+            for code, each in self.definitions.search_parameters(resource_type).items()
         }
         found.update({each.parameter.code: each.parameter for each in self._extra if resource_type in each.base})
         return found.values()
@@ -161,29 +139,38 @@ class SearchRegistry:
     def _system(self, parameter: Parameter, resource_type: str) -> str:
         """The one system of the codes that every element of the parameter is bound to, "" if there is not one."""
         systems: set[str] = set()
-        for path in _paths(parameter, resource_type):
+        for path in places(parameter.expression, resource_type):
             bound = self._element(resource_type, path).binding
-            codes = self._definitions.codes(bound.value_set) if bound and bound.strength == "required" else None
+            codes = self.definitions.codes(bound.value_set) if bound and bound.strength == "required" else None
             systems.update(codes or ("", "of its own"))
         return systems.pop() if len(systems) == 1 else ""
+
+    def _is_single(self, parameter: Parameter, resource_type: str) -> bool:
+        """Whether its one branch for the type is a plain path of elements that do not repeat."""
+        found = sorted(places(parameter.expression, resource_type))
+        if len(found) != 1 or "(" in parameter.expression:
+            return False
+        steps = found[0][1:].split(".")
+        paths = ("." + ".".join(steps[: end + 1]) for end in range(len(steps)))
+        return not any(self._element(resource_type, path).many for path in paths)
 
     def _element(self, resource_type: str, path: str) -> ElementDefinition:
         *outer, last = path[1:].split(".")
         type_ = resource_type
         for name in outer:
-            type_ = self._definitions.type(type_).properties[name][1]
-        return self._definitions.type(type_).elements[last]
+            type_ = self.definitions.type(type_).properties[name][1]
+        return self.definitions.type(type_).elements[last]
 
     def _holding(self, resource_type: str, parameters: Mapping[str, Parameter]) -> frozenset[str]:
         if resource_type == "Patient":
             return frozenset()
         placing = [code for code in self.compartment("Patient", resource_type) if code in parameters]
         deciding = [code for code in placing if code in _ABOUT] or placing or [_BESIDE.get(resource_type, "")]
-        places = {path for code in deciding for path in _paths(parameters.get(code), resource_type)}
+        elements = {path for code in deciding for path in places(_expression(parameters.get(code)), resource_type)}
         return frozenset(
             code
             for code, each in parameters.items()
-            if "Patient" in each.targets and (paths := _paths(each, resource_type)) and paths <= places
+            if "Patient" in each.targets and (paths := places(each.expression, resource_type)) and paths <= elements
         )
 
 
@@ -210,29 +197,10 @@ def _code(parameter: Parameter) -> str:
     return parameter.code
 
 
-def _paths(parameter: Parameter | None, resource_type: str) -> set[str]:
-    """The elements that the branches of the parameter's expression for that type lead to, functions left off."""
-    expression = parameter.expression if parameter else ""
-    return set(re.findall(rf"\b{resource_type}((?:\.\w+\b(?!\())+)", expression))
+def _expression(parameter: Parameter | None) -> str:
+    return parameter.expression if parameter else ""
 
 
-def _index(parameter: Parameter, path: Path) -> Index:
-    """Adds the entries of one parameter. KeyError when the expression leads to a type that its kind does not know."""
-    code, run = parameter.code, path.run
-    adds = {type_: parameter.kind.add[type_] for type_ in path.types}
-    if code in _NAME_PARTS and "string" in adds:
-        adds["string"] = add_name
-    if path.paired:
-
-        def index_pairs(resource: dict[str, Any], sink: Sink) -> None:
-            for type_, value in run(resource):
-                adds[type_](code, value, sink)
-
-        return index_pairs
-    (add,) = adds.values()
-
-    def index(resource: dict[str, Any], sink: Sink) -> None:
-        for value in run(resource):
-            add(code, value, sink)
-
-    return index
+def _is_built(defined: SearchParameter) -> bool:
+    """All but positions (`near`), queries by name, and what R4 gives no expression for."""
+    return defined.code in SPECIAL or (bool(defined.expression) and defined.type != "special")

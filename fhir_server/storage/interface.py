@@ -37,7 +37,8 @@ from fhir_server.search.predicate import Predicate
 @dataclass(frozen=True, slots=True)
 class Version:
     """One version of one resource. `time`: meta.lastUpdated, microseconds since 1970 UTC, a whole number of
-    milliseconds. `position`: the store's own stable order, grows with creation; unknown to clients."""
+    milliseconds. `position`: the store's own stable order, grows with creation; unknown to clients. `order`: in the
+    answer to a search, the row's value of each sort key of the plan; in `changes`, the one number of its place."""
 
     type: str
     id: str
@@ -47,6 +48,7 @@ class Version:
     body: bytes
     facts: Facts
     position: int = 0
+    order: tuple[str | int | float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +139,35 @@ class Snapshot(Protocol):
         """The current (or that) version, or None when absent or not visible."""
 
     async def history(
-        self, type: str, id: str, *, visible: Predicate, before: int | None = None, limit: int = 20
+        self,
+        type: str,
+        id: str,
+        *,
+        visible: Predicate,
+        since: int | None = None,
+        at: tuple[int, int] | None = None,
+        before: int | None = None,
+        limit: int = 20,
     ) -> list[Version]:
-        """Versions of one resource, newest first, those below version `before` if given."""
+        """Versions of one resource, newest first, those below version `before` if given; `since` and `at` as in
+        `changes`."""
+
+    async def changes(
+        self,
+        types: Sequence[str],
+        *,
+        visible: Predicate,
+        patients: Sequence[str] | None = None,
+        since: int | None = None,
+        at: tuple[int, int] | None = None,
+        before: int | None = None,
+        limit: int = 20,
+    ) -> list[Version]:
+        """Versions of all resources of those types, deletions included, the last written first; judged as in `history`.
+
+        `patients`: as in a Plan. `since`: written at that time or later. `at`: current at some moment of [low, high).
+        `before`: those that come after the one with that `order`.
+        """
 
     async def search(self, plan: Plan, *, visible: Predicate) -> list[Version]:
         """One page: the live rows of `plan.types` that satisfy `plan.where` and `visible`, in the plan's order."""
@@ -194,6 +222,13 @@ class System(Protocol):
 
     async def counts(self) -> dict[str, int]:
         """Live resources by type."""
+
+    async def live(self, *, after: int = 0, limit: int = 500) -> list[Version]:
+        """Live resources of every type in the order of `position`, those beyond `after`: the way of a reindex."""
+
+    async def reindex(self, rows: Sequence[tuple[Version, Entries]]) -> int:
+        """Put these entries in the place of those that each version has, as one commit; how many it did. A version that
+        is not current any more is passed over: what replaced it was indexed when it was written."""
 
 
 class Store(Protocol):

@@ -35,7 +35,7 @@ def bundle_rule(bundle: dict[str, Any], scope: Scope) -> Findings:
 
 
 def _finding(path: str, text: str) -> Finding:
-    return path, "invariant", text
+    return path, "invariant", text, "error"
 
 
 def _bundle_problems(bundle: dict[str, Any], kind: str, entries: list[Entry]) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,8 @@ def resource_check(resource_types: Set[str], object_of: Callable[[str], Check]) 
         problem = _type_problem(resource, resource_types)
         if problem is not None:
             return problem
-        own = Scope(_contained(resource) if "contained" in resource else {}, scope.depth)
+        contained = _contained(resource) if "contained" in resource else {}
+        own = scope.of(resource, contained)
         found = object_of(resource["resourceType"])(resource, own)
         if "contained" in resource:
             return [*(found or ()), *_container_problems(resource, own)] or None
@@ -39,10 +40,10 @@ def contained_check(resource_types: Set[str], object_of: Callable[[str], Check])
         problem = _type_problem(resource, resource_types)
         if problem is not None:
             return problem
-        scope.inside = True
+        scope.inside, scope.resource = True, resource
         scope.fragments.discard("#")
         found = list(object_of(resource["resourceType"])(resource, scope) or ())
-        scope.inside = False
+        scope.inside, scope.resource = False, scope.root
         if "#" in scope.fragments and type(resource.get("id")) is str:
             scope.fragments.add("#" + resource["id"])  # it refers to its container, which rule dom-3 takes as well
         return [*found, *_contained_problems(resource)] or None

@@ -193,4 +193,4 @@ def _choices(shape: Shape, value: dict[str, Any]) -> list[Finding]:
 
 def _required(name: str) -> Finding:
     """An element that must be there and is not, with neither value nor extension."""
-    return f".{name}", "required", "This element is required."
+    return f".{name}", "required", "This element is required.", "error"

@@ -142,7 +142,7 @@ def xhtml(value: Any, scope: Scope) -> Findings:
     if type(value) is not str:
         return one("structure", NOT_A_STRING)
     problems = narrative_problems(value)
-    return [("", "invariant", text) for text in problems] or None
+    return [("", "invariant", text, "error") for text in problems] or None
 
 
 def _text(accepts: Callable[[str], object], expected: str) -> Check:

@@ -10,7 +10,8 @@ from fhir_server.fhir.definitions import Definitions, ElementDefinition, TypeDef
 from fhir_server.validation.binding import bound_check
 from fhir_server.validation.bundle import bundle_rule
 from fhir_server.validation.contained import contained_check, resource_check
-from fhir_server.validation.findings import Check, Findings, Scope, one
+from fhir_server.validation.findings import Check, Findings, Scope, both, one
+from fhir_server.validation.invariants import Invariants
 from fhir_server.validation.objects import Shape, array_check, object_check
 from fhir_server.validation.primitives import PRIMITIVES, element_id
 from fhir_server.validation.references import reference_rule
@@ -26,6 +27,7 @@ class Structure:
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._objects: dict[Hashable, Check] = {}
+        self._invariants = Invariants(definitions)
         self.resource = resource_check(definitions.resource_types, self.object_of)
         self._contained = contained_check(definitions.resource_types, self.object_of)
         companion = Shape(is_element=False)
@@ -47,7 +49,8 @@ class Structure:
             needed=sum(bit for bit, e in choices.items() if e.min),
             choices={bit: e.name for bit, e in choices.items()},
         )
-        check = self._objects[key] = object_check(shape, self._companion, rule)
+        stated = self._invariants.of_type(name)
+        check = self._objects[key] = object_check(shape, self._companion, both(rule, stated))
         self._fill(shape, definition)
         return check
 
@@ -77,7 +80,8 @@ class Structure:
         if element.path == "Element.id":
             return element_id
         check = PRIMITIVES.get(type_name) or self._complex(element, type_name)
-        return bound_check(self._definitions, element, type_name, check)
+        check = bound_check(self._definitions, element, type_name, check)
+        return both(check, self._invariants.of_element(element, type_name)) or check
 
     def _complex(self, element: ElementDefinition, type_name: str) -> Check:
         """The check of an object in the element."""

@@ -25,16 +25,13 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     return subprocess.run(command, env=known, cwd=folder, capture_output=True, text=True, timeout=60)
 
 
-def started(folder: Path, *arguments: str, port: int) -> subprocess.Popen[bytes]:
-    """A server that answers."""
+def started(folder: Path, *arguments: str, port: int, log: Path = Path(os.devnull)) -> subprocess.Popen[bytes]:
+    """A server that answers; `log`: where what it writes goes."""
     known = {**os.environ, "FHIR_SERVER_PORT": str(port), "FHIR_SERVER_STORE": f"sqlite:{folder / 'record.db'}"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fhir_server", *arguments],
-        env=known,
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fhir_server", *arguments], env=known, cwd=folder, stdout=output, stderr=output
+        )
     for _ in range(300):
         try:
             if httpx.get(f"http://127.0.0.1:{port}/health/ready").status_code == 204:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.errors import Malformed, TooLarge
-from fhir_server.fhir.json import MAX_DEPTH, MAX_PARTS, dump, parse
+from fhir_server.fhir.json import MAX_DEPTH, MAX_PARTS, dump_exact, exact, parse
 
 
 def message(body: bytes, **options: Any) -> str:
@@ -125,8 +126,16 @@ def test_no_message_repeats_the_body() -> None:
 
 def test_json_is_written() -> None:
     """Compact, or with two blanks."""
-    assert dump({"a": [1, "é"]}) == '{"a":[1,"é"]}'.encode()
-    assert dump({"a": 1}, pretty=True) == b'{\n  "a": 1\n}'
+    assert dump_exact({"a": [1, "é"]}) == '{"a":[1,"é"]}'.encode()
+    assert dump_exact({"a": 1}, pretty=True) == b'{\n  "a": 1\n}'
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False, places=4))
+def test_a_decimal_keeps_the_precision_it_was_sent_with(number: Decimal) -> None:
+    """1.00 is not 1.0, and neither becomes the other on its way through."""
+    body = b'{"value":%s,"of":[%s]}' % (str(number).encode(), b"1.00")
+    assert exact(body) == {"value": number, "of": [Decimal("1.00")]}
+    assert dump_exact(exact(body)) == body
 
 
 def in_hex(body: bytes) -> bytes:
@@ -145,7 +154,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(KEYS, VALUES, max_size=4), st.booleans())
 def test_what_is_written_is_read_back(value: dict[str, Any], ascii_only: bool) -> None:
     """No string, however full of quotes and backslashes, looks like a repeated key."""
-    body = dump(value)
+    body = dump_exact(value)
     if ascii_only:
         body = in_hex(body.replace("é".encode(), b"\\u00e9"))
     assert parse(body) == value
@@ -155,7 +164,7 @@ def test_what_is_written_is_read_back(value: dict[str, Any], ascii_only: bool) -
 def test_a_repeated_key_is_always_found(value: dict[str, Any], again: Any, data: st.DataObject) -> None:
     """Wherever it stands and whatever its values are made of."""
     key = data.draw(st.sampled_from(sorted(value)))
-    repeated = dump(value)[:-1] + b"," + dump({key: again})[1:]
+    repeated = dump_exact(value)[:-1] + b"," + dump_exact({key: again})[1:]
     if data.draw(st.booleans()):
         repeated = in_hex(repeated)
     assert "twice" in message(b'{"outer":[' + repeated + b"]}")

@@ -82,7 +82,7 @@ def _rows(file: sqlite3.Connection, keys: Mapping[int, str]) -> dict[tuple[str, 
     """Every row of the tables that a refused request must leave alone."""
     found: dict[tuple[str, str], list[str]] = {}
     names = [name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    for name in sorted({each for each in names if not each.startswith("sqlite_")} - _FREE):
+    for name in sorted({each for each in names if not each.startswith(("sqlite_", "words"))} - _FREE):
         cursor = file.execute(f'SELECT * FROM "{name}"')
         columns = [each[0] for each in cursor.description]
         for row in cursor:

@@ -68,8 +68,8 @@ def test_a_body_that_is_no_device_is_refused(open_server: Caller, body: bytes, s
 
 
 def test_other_formats_are_refused(open_server: Caller) -> None:
-    """415 for XML and for what is no FHIR."""
-    for kind in ("application/fhir+xml", "text/plain", "application/fhir+json; fhirVersion=3.0"):
+    """415 for what is no FHIR, and for another FHIR."""
+    for kind in ("text/plain", "application/pdf", "application/fhir+json; fhirVersion=3.0"):
         assert open_server.post("Device", DEVICE, **{"Content-Type": kind}).status_code == 415
 
 
@@ -150,6 +150,52 @@ def test_a_conditional_reference_takes_the_id_of_what_it_finds(open_server: Call
     assert open_server.post("Observation", observation).status_code == 412
 
 
+def test_whatever_is_read_by_get_has_a_head(open_server: Caller) -> None:
+    """The same status and headers, and no body."""
+    url = "Device/" + open_server.post("Device", DEVICE).json()["id"]
+    for each in (url, f"{url}/_history/1", f"{url}/_history", "Device?_count=1", "metadata", "Device/never", "Nothing"):
+        got, headed = open_server.get(each), open_server.request("HEAD", each)
+        assert headed.content == b""
+        assert headed.status_code == got.status_code
+        apart = ("x-request-id", "date")
+        assert {k: v for k, v in headed.headers.items() if k not in apart} == {
+            k: v for k, v in got.headers.items() if k not in apart
+        }
+
+
+@pytest.mark.parametrize("kind", ["document", "collection", "message", "searchset", "history", "transaction", "batch"])
+def test_a_bundle_posted_to_its_type_is_stored_as_it_is(open_server: Caller, kind: str) -> None:
+    """POST /Bundle runs nothing: the entries come back byte for byte, decimals and all."""
+    first = {"document": "Composition", "message": "MessageHeader"}.get(kind)
+    entries = b'{"fullUrl":"urn:uuid:11111111-1111-4111-8111-111111111111","resource":%s' % orjson.dumps(_first(first))
+    if kind in ("transaction", "batch", "history"):
+        entries += b',"request":{"method":"POST","url":"Observation"}'
+    if kind == "history":
+        entries += b',"response":{"status":"201"}'
+    head = b'"type":"%s"' % kind.encode()
+    if kind == "document":
+        head += b',"identifier":{"system":"urn:oid:1.2","value":"d"},"timestamp":"2024-01-01T00:00:00Z"'
+    stored = open_server.post("Bundle", b'{"resourceType":"Bundle",%s,"entry":[%s}]}' % (head, entries))
+    assert stored.status_code == 201, stored.text
+    got = open_server.get("Bundle/" + stored.json()["id"])
+    assert b'"entry":[' + entries + b"}]" in got.content
+
+
+def _first(type_: str | None) -> dict[str, Any]:
+    resources: dict[str | None, dict[str, Any]] = {
+        "Composition": {
+            "status": "final",
+            "type": {"text": "x"},
+            "date": "2024",
+            "author": [{"display": "x"}],
+            "title": "x",
+        },
+        "MessageHeader": {"eventUri": "http://example.org/event", "source": {"endpoint": "http://example.org"}},
+        None: {"status": "final", "code": {"text": "x"}, "valueQuantity": {"value": 1.5}},
+    }
+    return {"resourceType": type_ or "Observation", **resources[type_]}
+
+
 def test_binary_goes_in_and_out_raw_and_as_a_resource(open_server: Caller) -> None:
     """The content is the same either way, and is never shown by a browser."""
     content = b"%PDF-1.4 \x00\xff tiny"
@@ -167,10 +213,11 @@ def test_binary_goes_in_and_out_raw_and_as_a_resource(open_server: Caller) -> No
 
 
 def test_methods_that_do_not_fit_are_refused(open_server: Caller) -> None:
-    """405 for a method no url of that shape has, 501 for what R4 has and this server not yet."""
-    assert open_server.request("POST", "Device/x", content=b"{}").status_code in (405, 415)
-    assert open_server.request("PATCH", "Device/x").status_code == 501
-    assert open_server.request("DELETE", "Device").status_code == 501
+    """405 for a method no url of that shape has, 501 for an operation that is not here."""
+    answer = open_server.post("Device/x", DEVICE)
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "PUT", "PATCH", "DELETE"}
+    assert open_server.post("Device/x/_history/1", DEVICE).status_code == 405
     assert open_server.request("PUT", "metadata").status_code in (404, 405)
     answer = open_server.post("$unknown", {})
     assert answer.status_code == 501

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
 import pytest
 
 from fhir_server.fhir.definitions import Definitions, load_definitions
@@ -16,3 +21,13 @@ def definitions() -> Definitions:
 @pytest.fixture(scope="session")
 def registry(definitions: Definitions) -> SearchRegistry:
     return SearchRegistry(definitions)
+
+
+@pytest.fixture
+def r4_examples(r4_package: Path, definitions: Definitions) -> Iterator[dict[str, Any]]:
+    """Every fifth example resource of R4."""
+    return (
+        orjson.loads(path.read_bytes())
+        for path in sorted(r4_package.glob("*-*.json"))[::5]
+        if path.name.partition("-")[0] in definitions.resource_types
+    )

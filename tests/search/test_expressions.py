@@ -106,6 +106,7 @@ def test_every_example_is_indexed(registry: SearchRegistry, r4_package: Path, de
             assert len(set(found)) == len(found)
             for each in found:
                 code, _, part = each.param.partition(":")
-                assert parameters[code].type == kind or part in ("text", "identifier")
+                assert parameters[code].type == kind or part in ("text", "identifier", "canonical")
+                assert part in ("", "text", "identifier", "of-type", "canonical", "ucum")
         count += 1
     assert count > 500

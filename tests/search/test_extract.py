@@ -136,7 +136,7 @@ def test_a_name_is_found_by_each_of_its_parts_and_their_later_words(indexed: Any
         Text("family", "gall herve", ""),
         Text("family", "herve", ""),
     ]
-    assert indexed("Patient", "phonetic", name=name) == []
+    assert [each.exact for each in indexed("Patient", "phonetic", name=name)] == ["l", "gl", "arv", "an", "s"]
 
 
 def test_an_address_is_found_by_each_of_its_parts(indexed: Any) -> None:
@@ -267,16 +267,45 @@ UCUM = "http://unitsofmeasure.org"
 def test_quantities(indexed: Any, value: Any, entries: list[Any]) -> None:
     """The exact value, or what a comparator leaves open; the unit's code, and its name where that differs."""
     expected = [Amount("value-quantity", *each) for each in entries]
-    assert indexed("Observation", "value-quantity", valueQuantity=value) == expected
+    found = indexed("Observation", "value-quantity", valueQuantity=value)
+    assert [each for each in found if each.param == "value-quantity"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "entries"),
+    [
+        ({"value": 5.4, "code": "mg"}, [("g", 0.0054, 0.0054)]),
+        ({"value": 120, "code": "mm[Hg]"}, [("g.m-1.s-2", 15998640.0, 15998640.0)]),
+        ({"value": 37, "code": "Cel"}, [("K", 310.15, 310.15)]),
+        ({"value": 5, "comparator": "<", "code": "mg"}, [("g", -inf, nextafter(0.005, -inf))]),
+        ({"value": 5, "comparator": ">=", "code": "kg"}, [("g", 5000.0, inf)]),
+        ({"value": 7, "code": "[pH]"}, []),
+        ({"value": 7, "code": "spoons"}, []),
+        ({"value": 7}, []),
+        ({"value": 7, "code": "mg", "system": "http://x"}, []),
+    ],
+)
+def test_an_amount_of_ucum_is_in_base_units_too(indexed: Any, value: Any, entries: list[Any]) -> None:
+    """Under a parameter of its own, so that a number without unit is that of the resource."""
+    found = indexed("Observation", "value-quantity", valueQuantity={"system": UCUM, **value})
+    converted = [each for each in found if each.param == "value-quantity:ucum"]
+    assert converted == [Amount("value-quantity:ucum", UCUM, *each) for each in entries]
 
 
 def test_a_range_a_price_and_an_age_are_quantities(indexed: Any) -> None:
     """A Range with its open end; Money under the code system of currencies."""
-    low = {"value": 2, "system": UCUM, "code": "a"}
-    assert indexed("Condition", "onset-age", onsetRange={"low": low}) == [Amount("onset-age", UCUM, "a", 2.0, inf)]
-    assert indexed("Condition", "onset-age", onsetRange={"high": low}) == [Amount("onset-age", UCUM, "a", -inf, 2.0)]
+    low, years = {"value": 2, "system": UCUM, "code": "a"}, 2 * 365.25 * 86_400
+    for elements, ends, converted in (
+        ({"onsetRange": {"low": low}}, (2.0, inf), (years, inf)),
+        ({"onsetRange": {"high": low}}, (-inf, 2.0), (-inf, years)),
+        ({"onsetRange": {"low": low, "high": {**low, "value": 4}}}, (2.0, 4.0), (years, 2 * years)),
+        ({"onsetAge": low}, (2.0, 2.0), (years, years)),
+    ):
+        assert indexed("Condition", "onset-age", **elements) == [
+            Amount("onset-age", UCUM, "a", *ends),
+            Amount("onset-age:ucum", UCUM, "s", *converted),
+        ]
     assert indexed("Condition", "onset-age", onsetRange={}) == []
-    assert indexed("Condition", "onset-age", onsetAge=low) == [Amount("onset-age", UCUM, "a", 2.0, 2.0)]
     assert indexed("Invoice", "totalnet", totalNet={"value": 12.5, "currency": "EUR"}) == [
         Amount("totalnet", "urn:iso:std:iso:4217", "EUR", 12.5, 12.5)
     ]
@@ -347,6 +376,7 @@ def test_a_canonical_is_found_with_and_without_its_version(indexed: Any) -> None
     assert indexed("CarePlan", "instantiates-canonical", instantiatesCanonical=[canonical]) == [
         Ref("instantiates-canonical", canonical),
         Ref("instantiates-canonical", "http://x/PlanDefinition/p"),
+        Uri("instantiates-canonical:canonical", "http://x/PlanDefinition/p"),
     ]
     assert indexed("Observation", "_profile", meta={"profile": [canonical, "http://x/y"]}) == [
         Uri("_profile", canonical),

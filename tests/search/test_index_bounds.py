@@ -122,3 +122,12 @@ def test_only_codes_of_one_required_system_have_it_for_granted(registry: SearchR
     """Not those of two systems, of none that is required, nor concepts, which say theirs."""
     for type_, code in (("Task", "intent"), ("CodeSystem", "code"), ("Observation", "category"), ("Patient", "name")):
         assert registry.parameters(type_)[code].system == ""
+
+
+def test_many_components_take_time_in_proportion(registry: SearchRegistry) -> None:
+    """Their values are not compared with each other: a thousand combinations of each composite, and no more."""
+    components = [{"code": {"coding": [{"code": str(n)}]}, "valueQuantity": {"value": n}} for n in range(20_000)]
+    found = entries(registry, "Observation", component=components)
+    assert len([each for each in found.combinations if each.param == "component-code-value-quantity"]) == 1_000
+    assert finds(registry, found, "Observation", "component-code-value-quantity", "999$999")
+    assert not finds(registry, found, "Observation", "component-code-value-quantity", "1000$1000")

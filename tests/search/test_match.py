@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_server.search import match, predicate
-from fhir_server.search.entries import Amount, Entries, Number, Ref, Span, Text, Token, Uri
+from fhir_server.search.entries import Amount, Combination, Entries, Number, Prose, Ref, Span, Text, Token, Uri
 from fhir_server.search.facts import INVISIBLE_PATIENT, MASQUE_PS, MULTI, SINGLE, TIMES, Facts
 from fhir_server.search.match import Row, holds
 from fhir_server.search.predicate import (
@@ -21,6 +21,7 @@ from fhir_server.search.predicate import (
     AllRefs,
     AnyRef,
     Bit,
+    Chained,
     DateIs,
     Eq,
     Has,
@@ -29,12 +30,15 @@ from fhir_server.search.predicate import (
     Predicate,
     Present,
     QuantityIs,
+    Referred,
     RefersTo,
     Rng,
     StringIs,
+    Together,
     TokenIs,
     Updated,
     UriIs,
+    Words,
     conj,
     disj,
     has_any,
@@ -64,6 +68,11 @@ ENTRIES = Entries(
     quantities=(Amount("q", "http://unitsofmeasure.org", "mg", 5.4, 5.4),),
     references=(Ref("subject", "Patient/p1"),),
     uris=(Uri("url", "http://x/fhir/ValueSet/1"),),
+    combinations=(
+        Combination("relationship", Entries(tokens=(Token("1", None, "replaces"),), references=(Ref("0", "D/1"),))),
+        Combination("relationship", Entries(tokens=(Token("1", None, "signs"),), references=(Ref("0", "D/2"),))),
+    ),
+    prose=(Prose("_text", "aigu du oedeme"),),
 )
 ROW = Row(FACTS, ENTRIES, 3000)
 
@@ -154,6 +163,15 @@ def test_an_unknown_node_is_an_error_not_an_answer() -> None:
         (Present("subject"), True),
         (Present("url"), True),
         (Present("period"), False),
+        (StringIs("description", "equals", "compte rendu"), True),
+        (StringIs("description", "equals", "compte"), False),
+        (Together("relationship", (RefersTo("0", "D/1"), TokenIs("1", None, "replaces"))), True),
+        (Together("relationship", (RefersTo("0", "D/1"), TokenIs("1", None, "signs"))), False),
+        (Together("other", (RefersTo("0", "D/1"),)), False),
+        (RefersTo("0", "D/1"), False),
+        (Words("_text", ("aigu", "oedeme")), True),
+        (Words("_text", ("aigu", "oede")), False),
+        (Words("_content", ("aigu",)), False),
         (conj(Eq("patient", "p1"), Has("labels", "PSY")), True),
         (conj(Eq("patient", "p1"), Has("labels", "SDV")), False),
         (disj(Eq("patient", "p2"), Has("labels", "PSY")), True),
@@ -256,6 +274,14 @@ class Linked:
         assert facts is FACTS
         return self.by
 
+    def row(self, link: str) -> Row | None:
+        rows = {f"{facts.rtype}/{facts.id}": Row(facts, ENTRIES, 0) for facts, live in self.to if live}
+        return rows.get(link)
+
+    def referring(self, type: str, param: str, link: str) -> Iterable[Row]:
+        assert (param, link) == ("subject", "DocumentReference/d1")
+        return [Row(facts, ENTRIES, 0) for facts in self.by if facts.rtype == type]
+
 
 OPEN = Facts("Observation", "open", "record", "p1")
 HIDDEN = replace(OPEN, id="hidden", vis=MASQUE_PS)
@@ -294,6 +320,34 @@ def test_linked_rows_are_judged_by_their_facts_alone() -> None:
     refs = Linked([(OPEN, True)], [OPEN])
     assert not holds(AllRefs(Present("status")), ROW, refs)
     assert not holds(AnyRef(Present("status")), ROW, refs)
+
+
+CURRENT = TokenIs("status", None, "current")
+
+
+@pytest.mark.parametrize(
+    ("hop", "answer"),
+    [
+        (Chained("subject", ("Patient",), CURRENT, TRUE), True),
+        (Chained("subject", ("Group", "Patient"), CURRENT, UNMASKED), True),
+        (Chained("subject", ("Group",), CURRENT, TRUE), False),
+        (Chained("author", ("Patient",), CURRENT, TRUE), False),
+        (Chained("subject", ("Patient",), negate(CURRENT), TRUE), False),
+        (Chained("subject", ("Patient",), CURRENT, Bit(MASQUE_PS)), False),
+        (Referred("Observation", "subject", CURRENT, TRUE), True),
+        (Referred("Observation", "subject", Eq("id", "hidden"), TRUE), True),
+        (Referred("Observation", "subject", Eq("id", "hidden"), UNMASKED), False),
+        (Referred("Condition", "subject", CURRENT, TRUE), False),
+        (Referred("Observation", "subject", negate(CURRENT), TRUE), False),
+    ],
+)
+def test_a_hop_leads_to_live_rows_that_the_caller_sees(hop: Predicate, answer: bool) -> None:
+    """They are judged whole, entries and all; what is hidden is as if it were not there, also under a negation."""
+    patient = Facts("Patient", "p1", "record")
+    refs = Linked([(patient, True)], [OPEN, HIDDEN])
+    assert holds(hop, ROW, refs) is answer
+    assert holds(negate(hop), ROW, refs) is not answer
+    assert not holds(hop, ROW, Linked([(patient, False)], []))
 
 
 def test_following_links_without_the_links_is_an_error() -> None:

@@ -60,6 +60,6 @@ def test_composed_and_decomposed_texts_are_the_same(text: str) -> None:
 @given(st.text(alphabet=st.characters(max_codepoint=0x24F)))
 def test_letters_of_european_languages_are_folded_one_by_one(text: str) -> None:
     """The table of single letters agrees with itself: no letter depends on its neighbours."""
-    apart = " ".join("".join(normalise(each) if each.isalnum() else " " for each in text).split())
+    apart = " ".join("".join(normalise(f"x{each}x")[1:-1] if each.isalnum() else " " for each in text).split())
     together = normalise("".join(each if each.isalnum() else " " for each in text))
     assert together == apart

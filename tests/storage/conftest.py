@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-for part in ("agreement", "contract_commit", "contract_log", "contract_reading", "contract_search"):
+for part in ("agreement", *(f"contract_{each}" for each in ("changes", "commit", "hops", "log", "reading", "search"))):
     pytest.register_assert_rewrite(f"tests.storage.{part}")
 
 

@@ -14,7 +14,9 @@ import pytest
 
 from fhir_server.storage.interface import Store
 from tests.storage.agreement import *  # noqa: F403
+from tests.storage.contract_changes import *  # noqa: F403
 from tests.storage.contract_commit import *  # noqa: F403
+from tests.storage.contract_hops import *  # noqa: F403
 from tests.storage.contract_log import *  # noqa: F403
 from tests.storage.contract_reading import *  # noqa: F403
 from tests.storage.contract_search import *  # noqa: F403

@@ -7,10 +7,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from fhir_server.search.entries import Entries, Ref, Token
-from fhir_server.search.predicate import RefersTo, TokenIs
+from fhir_server.search.entries import Entries, Prose, Ref, Token
+from fhir_server.search.predicate import RefersTo, TokenIs, Words
 from fhir_server.storage import open_store, system_clock
 from fhir_server.storage.interface import Commit, PolicyGuard, Stale, Store, Taken
 from fhir_server.storage.sqlite import database
@@ -104,7 +105,7 @@ async def test_an_empty_file_becomes_a_store(path: Path) -> None:
     path.touch()
     await open_store(str(path)).close()
     assert pragma(path, "application_id") == APPLICATION_ID
-    assert pragma(path, "user_version") == len(database.STEPS)
+    assert pragma(path, "user_version") == 1 + len(database.STEPS)
 
 
 async def test_a_file_of_an_older_schema_is_brought_up_with_its_data(
@@ -130,7 +131,42 @@ async def test_a_file_of_an_older_schema_is_brought_up_with_its_data(
         assert await counted(store, "Observation") == 1
         await store.close()
     assert taken == ["second", "third"]
-    assert pragma(path, "user_version") == 3
+    assert pragma(path, "user_version") == 4
+
+
+def schema(path: Path) -> set[tuple[str, str]]:
+    """Every table and index, as it was made."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    connection.close()
+    return {(name, " ".join(sql.split())) for name, sql in rows}
+
+
+async def test_schema_1_is_brought_up_and_can_be_indexed_again(path: Path, tmp_path: Path) -> None:
+    """Its resources are there as before; words are found from the next reindex on."""
+    text = Entries(tokens=(Token("code", None, "x"),), prose=(Prose("_content", "mots"),))
+    store = open_store(str(path))
+    (made,) = await put(store, write("Observation/o1", entries=text))
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE words")
+        connection.execute("DROP INDEX referrer")
+        connection.execute("CREATE INDEX referrer ON link (target, rid, pid)")
+        # As schema 1 had them: seven kinds, each there.
+        (pid,) = connection.execute("SELECT pid FROM parameter WHERE name = 'Observation.code'").fetchone()
+        packed = msgspec.msgpack.encode([[[pid, "x", 0]], [], [], [], [], [], []])
+        connection.execute("UPDATE version SET entries = ?", (packed,))
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    store = open_store(str(path))
+    assert await one(store, "Observation/o1") == made
+    assert await counted(store, "Observation", where=TokenIs("code", None, "x")) == 1
+    assert await counted(store, "Observation", where=Words("_content", ("mots",))) == 0
+    assert await store.system().reindex([(made, text)]) == 1
+    assert await counted(store, "Observation", where=Words("_content", ("mots",))) == 1
+    await store.close()
+    await open_store(str(tmp_path / "new.db")).close()
+    assert schema(path) == schema(tmp_path / "new.db")
 
 
 async def test_a_step_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

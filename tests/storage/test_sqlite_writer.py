@@ -1,4 +1,4 @@
-"""The writing thread of SQLite: groups, faults of the disk, and what a fault may not touch or tell."""
+"""The writer of SQLite: groups, faults of the disk, and what a fault may not touch or tell."""
 
 from __future__ import annotations
 
@@ -42,6 +42,69 @@ async def test_commits_that_wait_are_written_together(store: SqliteStore) -> Non
     made = await asyncio.gather(*(put(store, write(f"Observation/o{n}")) for n in range(200)))
     assert len({versions[0].time for versions in made}) <= 20
     assert await counted(store, "Observation") == 200
+
+
+async def test_what_is_asked_for_in_one_turn_of_the_loop_is_one_group(store: SqliteStore) -> None:
+    """One fsync for all of it, written by the loop itself when it is little."""
+    made = await asyncio.gather(*(put(store, write(f"Observation/o{n}")) for n in range(20)))
+    assert len({versions[0].time for versions in made}) == 1
+
+
+@pytest.mark.parametrize("writes", [1, 200], ids=["a small group", "a large one"])
+async def test_the_loop_goes_on_while_another_process_writes(store: SqliteStore, path: Path, writes: int) -> None:
+    """It never waits for a lock itself: what it cannot write at once is left to the thread."""
+    patient = SqliteStore(path, clock=Clock(), busy=30)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.gather(*(put(patient, write(f"Observation/o{n}")) for n in range(writes)))
+    turns = 0
+    while turns < 20:
+        await asyncio.sleep(0.001)
+        turns += 1
+        assert not waiting.done()
+    other.execute("ROLLBACK")
+    other.close()
+    assert len(await waiting) == writes
+    assert await counted(store, "Observation") == writes
+    await patient.close()
+
+
+@pytest.mark.parametrize(("refused", "outcome"), [(1, list), (99, Unavailable)], ids=["once", "each time"])
+async def test_a_group_that_cannot_be_made_durable_is_tried_one_by_one(
+    store: SqliteStore, refused: int, outcome: type
+) -> None:
+    """Nothing of it was there, so nothing is there twice; and who is told that it was written has it."""
+    left = [refused]
+
+    def deny(action: int, name: str | None, *_: str | None) -> int:
+        if action == sqlite3.SQLITE_TRANSACTION and name == "COMMIT" and left[0]:
+            left[0] -= 1
+            return sqlite3.SQLITE_DENY
+        return sqlite3.SQLITE_OK
+
+    store._writer._connection.set_authorizer(deny)
+    audited = [Commit((write(f"Observation/o{n}"),), audits=(audit_row(f"a{n}"),)) for n in range(5)]
+    outcomes = await asyncio.gather(*map(store.commit, audited), return_exceptions=True)
+    store._writer._connection.set_authorizer(None)
+    assert [type(each) for each in outcomes] == [outcome] * 5
+    written = 5 if outcome is list else 0
+    assert await counted(store, "Observation") == written
+    assert [entry.seq async for entry in store.system().audit_chain()] == list(range(1, written + 1))
+    await store.commit(Commit(audits=(audit_row("after"),)))
+    assert (await store.system().audit_head())[0] == written + 1
+
+
+async def test_what_waits_is_written_before_the_store_is_closed(store: SqliteStore, path: Path) -> None:
+    """Who asked in time gets an answer; who asks later is refused."""
+    waiting = asyncio.gather(*(put(store, write(f"Observation/o{n}")) for n in range(600)))
+    await asyncio.sleep(0)
+    await store.close()
+    assert len(await waiting) == 600
+    with pytest.raises(Unavailable):
+        await put(store, write("Observation/late"))
+    again = SqliteStore(path, clock=Clock())
+    assert await counted(again, "Observation") == 600
+    await again.close()
 
 
 async def test_commits_are_taken_in_the_order_they_come(store: SqliteStore) -> None:
@@ -144,22 +207,26 @@ async def test_a_long_queue_is_written_in_several_groups(store: SqliteStore, mon
     assert len({versions[0].time for versions in made}) >= 6
 
 
-async def test_an_event_loop_that_closed_before_its_answer_stops_nobody(store: SqliteStore, path: Path) -> None:
-    """Its commit is written; the writer goes on for the others."""
+async def test_an_event_loop_that_closed_before_its_answer_stops_nobody(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commits are written, in several groups; the writer goes on for the others."""
+    monkeypatch.setattr(writer, "_MOST_JOBS", 1)
     patient = SqliteStore(path, clock=Clock(), busy=10)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
     async def leave() -> None:
-        task = asyncio.create_task(put(patient, write("Observation/left")))
+        tasks = [asyncio.create_task(put(patient, write(f"Observation/left{n}"))) for n in range(3)]
         await asyncio.sleep(0.05)
-        task.cancel()
+        for task in tasks:
+            task.cancel()
 
     await asyncio.to_thread(lambda: asyncio.run(leave()))
     other.execute("ROLLBACK")
     other.close()
     await put(patient, write("Observation/after"))
-    assert ids(await found(store, "Observation")) == ["left", "after"]
+    assert ids(await found(store, "Observation")) == ["left0", "left1", "left2", "after"]
     await patient.close()
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from fhir_server.search.entries import Amount, Entries, Number, Ref, Span, Text, Token, Uri
+from fhir_server.search.entries import Amount, Combination, Entries, Number, Prose, Ref, Span, Text, Token, Uri
 from fhir_server.search.facts import MULTI, SINGLE, TIMES, Facts
 from fhir_server.search.match import Row, holds
-from fhir_server.search.plan import Plan
+from fhir_server.search.order import key_of, values
+from fhir_server.search.plan import Plan, Sort
 from fhir_server.search.predicate import (
     FALSE,
     TRUE,
@@ -19,6 +20,7 @@ from fhir_server.search.predicate import (
     And,
     AnyRef,
     Bit,
+    Chained,
     DateIs,
     Eq,
     Has,
@@ -29,20 +31,23 @@ from fhir_server.search.predicate import (
     Predicate,
     Present,
     QuantityIs,
+    Referred,
     RefersTo,
     Rng,
     StringIs,
+    Together,
     TokenIs,
     Updated,
     UriIs,
+    Words,
 )
-from fhir_server.storage.interface import Commit, Store, Write
+from fhir_server.storage.interface import Commit, Snapshot, Store, Version, Write
 from tests.storage.making import NOON, links
 
 TYPES = ("Observation", "DocumentReference", "Patient", "Practitioner")
 LINKS = [f"{type}/{id}" for type in TYPES for id in "abc"]
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
-WORDS = ("", "a", "ab", "abc", "b", "é", "\ud7ff", "\U0010ffff", "%", "a\U0010ffff")
+TEXTS = ("", "a", "ab", "abc", "b", "é", "\ud7ff", "\U0010ffff", "%", "a\U0010ffff")
 URIS = ("http://x", "http://x/", "http://x/a", "http://x/a/b", "http://x/ab", "urn:x", "a//b", "a//b/c", "/a", "")
 SINGLE_VALUES = ("a", "b", "Observation", "Patient", "record", "public", "Observation/a", "x", "y", "")
 SYSTEMS = ("", "s", "t")
@@ -63,17 +68,35 @@ def _ranges(of: Any, *before: Any) -> st.SearchStrategy[Any]:
     return st.builds(lambda ends, *rest: of(*rest, *ends), st.tuples(FEW, FEW).map(sorted), *before)
 
 
+def _plain(param: st.SearchStrategy[str]) -> dict[str, st.SearchStrategy[Any]]:
+    """Entries of the parameters, or of the components of a composite one."""
+    amounts = _ranges(Amount, param, st.sampled_from(SYSTEMS), st.sampled_from(("", "x")))
+    return {
+        "tokens": _tuples(param, st.sampled_from((None, "s", "t")), st.sampled_from(("x", "y")), of=Token),
+        "strings": _tuples(param, st.sampled_from(TEXTS), st.sampled_from(("A", "B")), of=Text),
+        "dates": st.lists(_ranges(Span, param), max_size=2, unique=True).map(tuple),
+        "numbers": st.lists(_ranges(Number, param), max_size=2, unique=True).map(tuple),
+        "quantities": st.lists(amounts, max_size=2, unique=True).map(tuple),
+        "references": _tuples(param, st.sampled_from((*LINKS[:8], "http://x/a")), of=Ref),
+        "uris": _tuples(param, st.sampled_from(URIS), of=Uri),
+    }
+
+
 PARAM = st.sampled_from(("p", "q"))
-AMOUNTS = _ranges(Amount, PARAM, st.sampled_from(SYSTEMS), st.sampled_from(("", "x")))
+PLACE = st.sampled_from(("0", "1", "0:of-type"))
+WORDS = ("", "a", "ab", "é", "A", "a-b", "œdème", "a\x00", "x" * 101, "12w", "\U0010ffff", "0c", '"', "日本")
+PROSE = st.builds(
+    lambda param, words: Prose(param, " ".join(sorted(set(words)))),
+    st.sampled_from(("_text", "_content")),
+    st.lists(st.sampled_from(WORDS), max_size=4)
+    | st.lists(st.text(st.characters(exclude_categories=("Cs", "Zs")), max_size=3), max_size=3),
+)
+COMBINATIONS = st.builds(Combination, PARAM, st.builds(Entries, **_plain(PLACE)))
 ENTRIES = st.builds(
     Entries,
-    tokens=_tuples(PARAM, st.sampled_from((None, "s", "t")), st.sampled_from(("x", "y")), of=Token),
-    strings=_tuples(PARAM, st.sampled_from(WORDS), st.sampled_from(("A", "B")), of=Text),
-    dates=st.lists(_ranges(Span, PARAM), max_size=2, unique=True).map(tuple),
-    numbers=st.lists(_ranges(Number, PARAM), max_size=2, unique=True).map(tuple),
-    quantities=st.lists(AMOUNTS, max_size=2, unique=True).map(tuple),
-    references=_tuples(PARAM, st.sampled_from((*LINKS[:4], "http://x/a")), of=Ref),
-    uris=_tuples(PARAM, st.sampled_from(URIS), of=Uri),
+    **_plain(PARAM),
+    combinations=st.lists(COMBINATIONS, max_size=2).map(tuple),
+    prose=st.lists(PROSE, max_size=2, unique_by=lambda prose: prose.param).map(tuple),
 )
 
 
@@ -137,10 +160,22 @@ class World:
             if not deleted and f"{facts.rtype}/{facts.id}" in row.facts.links:
                 yield row.facts
 
+    def row(self, link: str) -> Row | None:
+        """match.Refs."""
+        row, deleted = self.rows.get(link, (None, True))
+        return None if deleted else row
+
+    def referring(self, type: str, param: str, link: str) -> Iterator[Row]:
+        """match.Refs."""
+        for row, deleted in self.rows.values():
+            if not deleted and row.facts.rtype == type and Ref(param, link) in row.entries.references:
+                yield row
+
     def satisfying(self, plan: Plan, visible: Predicate) -> list[str]:
-        """The live rows that a search should give, in the order of creation."""
-        return [
-            link
+        """The live rows that a search should give, in the plan's order."""
+        places = {link: n for n, link in enumerate(self.rows)}
+        found = [
+            (values(plan.sort, row), places[link])
             for link, (row, deleted) in self.rows.items()
             if not deleted
             and row.facts.rtype in plan.types
@@ -148,6 +183,8 @@ class World:
             and holds(plan.where, row, self)
             and holds(visible, row, self)
         ]
+        order = list(self.rows)
+        return [order[n] for _, n in sorted(found, key=key_of(plan.sort))]
 
     async def fill(self, store: Store) -> None:
         """Write it all, in one commit, so that every row has the first time of the store."""
@@ -157,11 +194,22 @@ class World:
         """What the store finds but should not, and the reverse; empty when the readers agree."""
         wanted = self.satisfying(plan, visible)
         async with store.snapshot() as snapshot:
-            given = links(await snapshot.search(replace(plan, limit=1000), visible=visible))
+            given = await snapshot.search(replace(plan, limit=1000), visible=visible)
             count = await snapshot.count(plan, visible=visible)
-        if given == wanted and count == len(wanted):
+            paged = [each async for page in pages(snapshot, replace(plan, limit=2), visible) for each in page]
+        if links(given) == links(paged) == wanted and count == len(wanted):
             return []
-        return [f"{given} for {wanted}, counted {count}"]
+        return [f"{links(given)}, in pages {links(paged)}, for {wanted}, counted {count}"]
+
+
+async def pages(snapshot: Snapshot, plan: Plan, visible: Predicate) -> AsyncIterator[list[Version]]:
+    """Every page, each begun where the one before ended."""
+    for _ in range(100):
+        page = await snapshot.search(plan, visible=visible)
+        if not page:
+            return
+        yield page
+        plan = replace(plan, after=(page[-1].order, page[-1].position))
 
 
 def _world(steps: list[tuple[str, Facts, Entries, bool]]) -> World:
@@ -174,8 +222,6 @@ def _world(steps: list[tuple[str, Facts, Entries, bool]]) -> World:
 WORLDS = _steps().map(_world)
 
 _TIME = st.none() | FEW
-_LOW_HIGH = (st.integers(0, 4), st.integers(0, 4))
-_COMPARED = (PARAM, st.sampled_from(PREFIXES), *_LOW_HIGH)
 FACT_LEAVES = st.one_of(
     st.sampled_from((TRUE, FALSE)),
     st.builds(Eq, st.sampled_from(sorted(SINGLE)), st.none() | st.sampled_from(SINGLE_VALUES)),
@@ -185,35 +231,65 @@ FACT_LEAVES = st.one_of(
     st.builds(Rng, st.sampled_from(sorted(TIMES)), _TIME, _TIME),
 )
 _AROUND = st.sampled_from((None, -1, 0, 1, NOON, NOON + 1))
+
+
+def _leaves(param: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    compared = (param, st.sampled_from(PREFIXES), st.integers(0, 4), st.integers(0, 4))
+    return st.one_of(
+        st.builds(TokenIs, param, st.sampled_from((None, "", "s", "never")), st.sampled_from((None, "x", "y", "z"))),
+        st.builds(StringIs, param, st.sampled_from(("starts", "contains")), st.sampled_from(TEXTS)),
+        st.builds(StringIs, param, st.just("exact"), st.sampled_from(("A", "B", "C"))),
+        st.builds(DateIs, *compared),
+        st.builds(NumberIs, *compared),
+        st.builds(QuantityIs, *compared, st.sampled_from((None, *SYSTEMS)), st.sampled_from((None, "", "x"))),
+        st.builds(RefersTo, param, st.sampled_from((*LINKS[:5], "http://x/a"))),
+        st.builds(UriIs, param, st.sampled_from(("exact", "below", "above")), st.sampled_from(URIS)),
+        st.builds(Present, param | st.just("never")),
+        st.builds(Updated, _AROUND, _AROUND),
+    )
+
+
 SEARCH_LEAVES = st.one_of(
-    st.builds(TokenIs, PARAM, st.sampled_from((None, "", "s", "never")), st.sampled_from((None, "x", "y", "z"))),
-    st.builds(StringIs, PARAM, st.sampled_from(("starts", "contains")), st.sampled_from(WORDS)),
-    st.builds(StringIs, PARAM, st.just("exact"), st.sampled_from(("A", "B", "C"))),
-    st.builds(DateIs, *_COMPARED),
-    st.builds(NumberIs, *_COMPARED),
-    st.builds(QuantityIs, *_COMPARED, st.sampled_from((None, *SYSTEMS)), st.sampled_from((None, "", "x"))),
-    st.builds(RefersTo, PARAM, st.sampled_from((*LINKS[:5], "http://x/a"))),
-    st.builds(UriIs, PARAM, st.sampled_from(("exact", "below", "above")), st.sampled_from(URIS)),
-    st.builds(Present, st.sampled_from(("p", "q", "never"))),
-    st.builds(Updated, _AROUND, _AROUND),
+    _leaves(PARAM),
+    st.builds(Together, PARAM, st.lists(_leaves(PLACE), min_size=1, max_size=2).map(tuple)),
+    st.builds(
+        Words,
+        st.sampled_from(("_text", "_content", "never")),
+        st.lists(st.sampled_from(WORDS), max_size=2).map(tuple),
+    ),
+)
+_SEEN: st.SearchStrategy[Predicate] = st.one_of(
+    FACT_LEAVES,
+    st.just(TRUE),
+    st.builds(lambda patient: Or((Eq("kind", "public"), Eq("patient", patient))), st.sampled_from(("a", "b"))),
 )
 
 
 def _nodes(inner: st.SearchStrategy[Predicate]) -> st.SearchStrategy[Predicate]:
     several = st.lists(inner, min_size=2, max_size=4).map(tuple)
+    types = st.lists(st.sampled_from((*TYPES, "Condition")), min_size=1, max_size=3, unique=True).map(tuple)
     return st.one_of(
         st.builds(Not, inner),
         st.builds(And, several),
         st.builds(Or, several),
         st.builds(AllRefs, inner),
         st.builds(AnyRef, inner),
+        st.builds(Chained, PARAM, types, inner, _SEEN),
+        st.builds(Referred, st.sampled_from((*TYPES, "Condition")), PARAM, inner, _SEEN),
     )
 
 
 PREDICATES: st.SearchStrategy[Predicate] = st.recursive(FACT_LEAVES | SEARCH_LEAVES, _nodes, max_leaves=10)
+KINDS = ("token", "string", "date", "number", "quantity", "reference", "uri")
+SORTS = st.lists(
+    st.builds(Sort, st.sampled_from(("_lastUpdated", "_id")), st.just("row"), st.booleans())
+    | st.builds(Sort, PARAM, st.sampled_from(KINDS), st.booleans()),
+    max_size=3,
+).map(tuple)
 PLANS = st.builds(
     Plan,
     types=st.lists(st.sampled_from((*TYPES, "Condition")), min_size=1, max_size=4, unique=True).map(tuple),
     where=PREDICATES,
-    patients=st.sampled_from((None, ("a",), ("b", "a"), ("never", "a"))),
+    patients=st.sampled_from((None, None, ("a",), ("b", "a"), ("never", "a"))),
+    sort=SORTS,
 )

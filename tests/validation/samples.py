@@ -79,7 +79,9 @@ MEDICATION_REQUEST: dict[str, Any] = {
     "dosageInstruction": [
         {
             "timing": {"repeat": {"boundsDuration": {"value": 3, "code": "d", "system": "http://unitsofmeasure.org"}}},
-            "doseAndRate": [{"doseQuantity": {"value": 1}, "rateRatio": {"numerator": {"value": 1}}}],
+            "doseAndRate": [
+                {"doseQuantity": {"value": 1}, "rateRatio": {"numerator": {"value": 1}, "denominator": {"value": 2}}}
+            ],
         }
     ],
     "substitution": {"allowedBoolean": True},

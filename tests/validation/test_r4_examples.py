@@ -9,6 +9,7 @@ import pytest
 from fhir_server.fhir.json import parse
 from fhir_server.validation.validator import Validator
 
+NO_BASE_DEFINITION = "sdf-4: neither abstract nor specialising anything"
 NO_BASE = "SearchParameter.base is 1..* and is missing"
 LONG_ID = "an id of 67 characters"
 EMPTY = "txt-2: the narrative is white space only"
@@ -40,6 +41,10 @@ INVALID = {
     "SearchParameter-valueset-extensions-ValueSet-end.json": NO_BASE,
     "SearchParameter-valueset-extensions-ValueSet-keyword.json": NO_BASE,
     "SearchParameter-valueset-extensions-ValueSet-workflow.json": NO_BASE,
+    "StructureDefinition-Definition.json": NO_BASE_DEFINITION,
+    "StructureDefinition-Event.json": NO_BASE_DEFINITION,
+    "StructureDefinition-FiveWs.json": NO_BASE_DEFINITION,
+    "StructureDefinition-Request.json": NO_BASE_DEFINITION,
     "ig-r4.json": "the same ImplementationGuide as ImplementationGuide-fhir",
 }
 

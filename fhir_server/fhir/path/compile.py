@@ -36,9 +36,14 @@ def compile_path(text: str, definitions: Definitions, focus: str) -> Path:
     FHIRPath, for elements and types that R4 does not have, and for what is not built.
     """
     try:
-        return _Compiler(definitions).compile(parse(text), closures.itself((focus,)))
+        return compile_tree(parse(text), definitions, focus)
     except RecursionError:
         raise PathError("nested too deeply") from None
+
+
+def compile_tree(expression: Expression, definitions: Definitions, focus: str) -> Path:
+    """The same for a part of an expression that is parsed."""
+    return _Compiler(definitions).compile(expression, closures.itself((focus,)))
 
 
 class _Compiler:

@@ -56,6 +56,7 @@ _UNITS: Final = frozenset(
     for plural in ("", "s")
 )
 _DEPTH: Final = 60
+_DIGITS: Final = 100
 
 
 def parse(text: str) -> Expression:
@@ -185,7 +186,9 @@ class _Parser:
         return self._invocation(None)
 
     def _number(self) -> Expression:
-        text = self._take().text
+        at, text = self._next.at, self._take().text
+        if len(text) > _DIGITS:
+            raise PathError(f"a number of more than {_DIGITS} digits at {at}")
         unit = self._next
         if unit.kind == "string" or (unit.kind == "word" and unit.text in _UNITS):
             return Literal("quantity", (Decimal(text), self._take().text))

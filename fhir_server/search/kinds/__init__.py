@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from fhir_server.search.kinds import date, number, quantity, reference, string, token, uri
+from fhir_server.search.kinds import date, number, phonetic, prose, quantity, reference, string, token, uri
 from fhir_server.search.kinds.asked import Asked
 from fhir_server.search.kinds.sink import Add
 from fhir_server.search.predicate import Predicate
@@ -27,7 +27,7 @@ class Kind:
     parts: tuple[str, ...] = ("",)
 
 
-# R4 also has "composite" and "special": known to the registry, extracted and asked for by nobody yet.
+# By the type of the parameter, and `phonetic` and `prose`, which are strings and specials of a kind of their own.
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "token": Kind(token.ADD, token.where, token.MODIFIERS, ("", token.TEXT)),
@@ -37,5 +37,10 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "quantity": Kind(quantity.ADD, quantity.where, quantity.MODIFIERS),
         "reference": Kind(reference.ADD, reference.where, reference.MODIFIERS, ("", reference.IDENTIFIER)),
         "uri": Kind(uri.ADD, uri.where, uri.MODIFIERS),
+        "phonetic": Kind(phonetic.ADD, phonetic.where, phonetic.MODIFIERS),
+        "prose": Kind({}, prose.where, prose.MODIFIERS),
     }
 )
+
+# The types of parameter that have an order (search/plan.py, `Sort.kind`).
+SORTABLE: Final = frozenset({"token", "string", "date", "number", "quantity", "reference", "uri"})

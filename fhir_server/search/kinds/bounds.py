@@ -8,6 +8,12 @@ from typing import Final
 LONGEST: Final = 1_000
 # Entries of one parameter and one resource; by what comes after them it is not found.
 MOST: Final = 1_000
+# Types that a reference without one may lead to: more make one id a question about half the server.
+GUESSED: Final = 12
+
+
+# Characters that the index keeps of a text.
+CUT: Final = LONGEST + 1
 
 
 def cut(text: str) -> str:
@@ -15,4 +21,4 @@ def cut(text: str) -> str:
 
     Thus what was cut is there, and is found by its beginning, but is never taken for the same as what is asked for.
     """
-    return text[: LONGEST + 1]
+    return text[:CUT]

@@ -7,7 +7,7 @@ that R4 tabulates is between the implied range of the *search* value and the num
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from math import inf, isfinite
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from fhir_server.search.predicate import NumberIs, Predicate
 
 MODIFIERS: Final = frozenset({""})
 
+# As many digits as a number and half a unit of its last digit have together at the most.
+_EXACT: Final = Context(prec=1_200)
 _NUMBER: Final = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -28,6 +30,12 @@ def where(asked: Asked, text: str) -> Predicate:
 
 
 def read(asked: Asked, text: str) -> tuple[str, float, float]:
+    """The prefix and the range it speaks of, as floats."""
+    prefix, low, high = exactly(asked, text)
+    return prefix, *floats(asked, low, high)
+
+
+def exactly(asked: Asked, text: str) -> tuple[str, Decimal, Decimal]:
     """The prefix and the range it speaks of.
 
     With eq and ne half a unit of the last digit either way: 100 is [99.5, 100.5), 100.00 is [99.995, 100.005). With ap
@@ -42,10 +50,15 @@ def read(asked: Asked, text: str) -> tuple[str, float, float]:
     half = _half(value, number)
     if prefix not in ("eq", "ne"):
         half = max(half, abs(number) / 10) if prefix == "ap" else Decimal(0)
-    low, high = float(number - half), float(number + half)
-    if not (isfinite(low) and isfinite(high)):
+    return prefix, _EXACT.subtract(number, half), _EXACT.add(number, half)
+
+
+def floats(asked: Asked, low: Decimal, high: Decimal) -> tuple[float, float]:
+    """Both ends as the index has numbers."""
+    ends = float(low), float(high)
+    if not all(map(isfinite, ends)):
         raise asked.malformed("That number is too large.")
-    return prefix, low, high
+    return ends
 
 
 def _half(text: str, number: Decimal) -> Decimal:

@@ -7,34 +7,42 @@ from dataclasses import replace
 from typing import Any, Final
 
 from fhir_server.fhir.references import parse_reference
-from fhir_server.search.entries import Ref
-from fhir_server.search.kinds import token
+from fhir_server.search.entries import Ref, Uri
+from fhir_server.search.kinds import token, uri
 from fhir_server.search.kinds.asked import Asked, unescape
-from fhir_server.search.kinds.bounds import cut
+from fhir_server.search.kinds.bounds import CUT, GUESSED, cut
 from fhir_server.search.kinds.sink import Add, Sink, passed_over
 from fhir_server.search.predicate import Predicate, RefersTo, disj
 
 # Logical references (Reference.identifier) are tokens of a parameter of their own.
 IDENTIFIER: Final = ":identifier"
-MODIFIERS: Final = frozenset({"", "identifier"})
+# Canonicals are uris of one too, for :above and :below.
+CANONICAL: Final = ":canonical"
+MODIFIERS: Final = frozenset({"", "identifier", "above", "below"})
 
 _ID: Final = re.compile(r"[A-Za-z0-9.\-]{1,64}", re.ASCII)
 _LOCAL: Final = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9.\-]{1,64}", re.ASCII)
-# More types than that make one id a question about half the server.
-_GUESSED: Final = 12
 
 
 def where(asked: Asked, text: str) -> Predicate:
     """`Type/id`, `id`, an absolute url or a canonical; with :identifier a token; with :[Type] an id of that type."""
     if asked.modifier == "identifier":
         return token.where(replace(asked, param=asked.param + IDENTIFIER, modifier=""), text)
+    if asked.modifier in ("above", "below"):
+        return _in_hierarchy(asked, text)
     value = unescape(text)
     if not _ID.fullmatch(value):
         return _pointed(asked, value)
     types = {asked.modifier} if asked.modifier else asked.targets
-    if len(types) > _GUESSED:
+    if len(types) > GUESSED:
         raise asked.malformed("A type is needed before the id, as in Patient/123.")
     return disj(*(RefersTo(asked.param, f"{type_}/{value}") for type_ in sorted(types)))
+
+
+def _in_hierarchy(asked: Asked, text: str) -> Predicate:
+    if not {"canonical", "uri"}.intersection(asked.types):
+        raise asked.malformed(f"The modifier {asked.modifier} is for canonicals; no hierarchy of resources is kept.")
+    return uri.where(replace(asked, param=asked.param + CANONICAL), text)
 
 
 def _pointed(asked: Asked, value: str) -> Predicate:
@@ -64,9 +72,14 @@ def local(text: str, base_url: str) -> str | None:
 def _reference(param: str, value: Any, sink: Sink) -> None:
     if type(value) is not dict:
         return
-    literal, identifier = value.get("reference"), value.get("identifier")
-    if type(literal) is str and (target := local(literal, sink.base_url)):
-        sink.references.append(Ref(param, cut(target)))
+    read = sink.read.get(id(value))
+    if read is None:
+        literal = value.get("reference")
+        target = local(literal, sink.base_url) if type(literal) is str else None
+        read = sink.read[id(value)] = (target[:CUT] if target else None, value.get("identifier"))
+    target, identifier = read
+    if target:
+        sink.references.append(Ref(param, target))
     if type(identifier) is dict:
         token.add_coded(param + IDENTIFIER, identifier.get("system"), identifier.get("value"), sink)
 
@@ -77,6 +90,7 @@ def _canonical(param: str, value: Any, sink: Sink) -> None:
         return
     sink.references.append(Ref(param, cut(value)))
     url, bar, _ = value.partition("|")
+    sink.uris.append(Uri(param + CANONICAL, cut(url)))
     if bar:
         sink.references.append(Ref(param, cut(url)))
 

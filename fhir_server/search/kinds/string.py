@@ -12,7 +12,7 @@ from unicodedata import category, normalize
 
 from fhir_server.search.entries import Text
 from fhir_server.search.kinds.asked import Asked, unescape
-from fhir_server.search.kinds.bounds import LONGEST, cut
+from fhir_server.search.kinds.bounds import CUT, LONGEST, cut
 from fhir_server.search.kinds.sink import Add, Sink
 from fhir_server.search.predicate import Predicate, StringIs, conj
 
@@ -73,24 +73,35 @@ def words(asked: Asked, text: str) -> str:
 
 def beginning(text: str) -> str:
     """The normal form of a text to be found: of its beginning, as much as the index has."""
-    return cut(normalise(cut(text)))
+    return normalise(text[:CUT])[:CUT]
+
+
+def normal_of(text: str, sink: Sink) -> str:
+    """The normal form of a text, which several parameters ask for."""
+    normal: str | None = sink.normals.get(text)
+    if normal is None:
+        normal = sink.normals[text] = beginning(text)
+    return normal
 
 
 def _string(param: str, value: Any, sink: Sink) -> None:
-    if type(value) is str and (normal := beginning(value)):
+    if type(value) is str and (normal := normal_of(value, sink)):
         sink.strings.append(Text(param, normal, cut(value)))
 
 
 def add_name(param: str, value: Any, sink: Sink) -> None:
     """A part of a name, and again from the next words on: "Carreno Quinones" is found by "quinones" too."""
-    if type(value) is not str or not (normal := beginning(value)):
+    if type(value) is not str or not (normal := normal_of(value, sink)):
         return
     sink.strings.append(Text(param, normal, cut(value)))
-    for blank in islice(re.finditer(" (?=.)", normal), _STARTS - 1):
-        sink.strings.append(Text(param, normal[blank.end() :], ""))
+    if " " in normal:
+        for blank in islice(re.finditer(" (?=.)", normal), _STARTS - 1):
+            sink.strings.append(Text(param, normal[blank.end() :], ""))
 
 
-def _parts(names: tuple[str, ...], add: Add) -> Add:
+def parts(names: tuple[str, ...], add: Add) -> Add:
+    """Adds each of those elements of a value of a complex type."""
+
     def add_parts(param: str, value: Any, sink: Sink) -> None:
         if type(value) is not dict:
             return
@@ -104,7 +115,10 @@ def _parts(names: tuple[str, ...], add: Add) -> Add:
 
 ADD: Final[dict[str, Add]] = {
     "string": _string,
+    # What R4 derives from string: `as string` keeps them.
     "markdown": _string,
-    "HumanName": _parts(_NAME, add_name),
-    "Address": _parts(_ADDRESS, _string),
+    "code": _string,
+    "id": _string,
+    "HumanName": parts(_NAME, add_name),
+    "Address": parts(_ADDRESS, _string),
 }

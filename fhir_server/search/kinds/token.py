@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 from fhir_server.search.entries import Text, Token
 from fhir_server.search.kinds.asked import Asked, split, unescape
-from fhir_server.search.kinds.bounds import cut
+from fhir_server.search.kinds.bounds import CUT, cut
 from fhir_server.search.kinds.sink import Add, Sink
 from fhir_server.search.kinds.string import beginning, words
 from fhir_server.search.predicate import Predicate, StringIs, TokenIs, disj
 
 # The words that belong to a code are strings of a parameter of their own, as logical references are tokens of one.
 TEXT: Final = ":text"
-MODIFIERS: Final = frozenset({"", "not", "text"})
+# What an identifier is of its type: tokens of (system of the type, "code of the type|value").
+OF_TYPE: Final = ":of-type"
+MODIFIERS: Final = frozenset({"", "not", "text", "of-type", "in", "not-in"})
 
 _WORDED: Final = frozenset({"CodeableConcept", "Coding", "Identifier"})
 _BARE_OID: Final = re.compile(r"[0-2](\.(0|[1-9]\d*))+", re.ASCII)
@@ -30,6 +33,8 @@ def where(asked: Asked, text: str) -> Predicate:
         if not _WORDED.intersection(asked.types):
             raise asked.malformed("The modifier text is not supported for this parameter.")
         return StringIs(asked.param + TEXT, "starts", words(asked, text))
+    if asked.modifier == "of-type":
+        return _of_type(asked, text)
     parts = split(text, "|")
     if len(parts) == 1:
         return TokenIs(asked.param, None, unescape(text))
@@ -42,10 +47,21 @@ def where(asked: Asked, text: str) -> Predicate:
     return disj(*(TokenIs(asked.param, each, code or None) for each in systems))
 
 
+def _of_type(asked: Asked, text: str) -> Predicate:
+    """`system|code|value`: an identifier whose type is that code."""
+    if "Identifier" not in asked.types:
+        raise asked.malformed("The modifier of-type is for identifiers.")
+    parts = [unescape(part) for part in split(text, "|")]
+    if len(parts) != 3 or not all(parts):
+        raise asked.malformed("The system and the code of a type and a value are expected: system|code|value.")
+    system, code, value = parts
+    return TokenIs(asked.param + OF_TYPE, system, cut(f"{code}|{value}"))
+
+
 def add_coded(param: str, system: Any, code: Any, sink: Sink) -> None:
     """A pair of system and code, as Coding and Identifier have it."""
     if type(code) is str:
-        sink.tokens.append(Token(param, cut(system) if type(system) is str else None, cut(code)))
+        sink.tokens.append(Token(param, system[:CUT] if type(system) is str else None, code[:CUT]))
 
 
 def _code(param: str, value: Any, sink: Sink) -> None:
@@ -59,19 +75,41 @@ def _boolean(param: str, value: Any, sink: Sink) -> None:
 
 
 def _coding(param: str, value: Any, sink: Sink) -> None:
-    if type(value) is dict:
-        add_coded(param, value.get("system"), value.get("code"), sink)
-        _text(param, value.get("display"), sink)
+    _coded(param, (value,), None, value, sink)
 
 
 def _concept(param: str, value: Any, sink: Sink) -> None:
-    if type(value) is not dict:
-        return
-    codings = value.get("coding")
-    if type(codings) is list:
-        for coding in codings:
-            _coding(param, coding, sink)
-    _text(param, value.get("text"), sink)
+    if type(value) is dict:
+        codings = value.get("coding")
+        _coded(param, codings if type(codings) is list else (), value.get("text"), value, sink)
+
+
+def _coded(param: str, codings: Iterable[Any], text: Any, value: Any, sink: Sink) -> None:
+    """The codes of the codings, and their words."""
+    read = sink.read.get(id(value))
+    if read is None:
+        read = sink.read[id(value)] = _read(codings, text)
+    codes, normals = read
+    if codes:
+        sink.tokens.extend([Token(param, system, code) for system, code in codes])
+    if normals and sink.worded:
+        param += TEXT
+        sink.strings.extend([Text(param, normal, "") for normal in normals])
+
+
+def _read(codings: Iterable[Any], text: Any) -> tuple[list[tuple[str | None, str]], list[str]]:
+    """Pairs of system and code, and normal forms of displays and text."""
+    codes, words = [], []
+    for coding in codings:
+        if type(coding) is dict:
+            system, code, display = coding.get("system"), coding.get("code"), coding.get("display")
+            if type(code) is str:
+                codes.append((system[:CUT] if type(system) is str else None, code[:CUT]))
+            if type(display) is str and (normal := beginning(display)):
+                words.append(normal)
+    if type(text) is str and (normal := beginning(text)):
+        words.append(normal)
+    return codes, words
 
 
 def _identifier(param: str, value: Any, sink: Sink) -> None:
@@ -80,6 +118,15 @@ def _identifier(param: str, value: Any, sink: Sink) -> None:
         kind = value.get("type")
         if type(kind) is dict:
             _text(param, kind.get("text"), sink)
+            _typed(param, kind.get("coding"), value.get("value"), sink)
+
+
+def _typed(param: str, codings: Any, value: Any, sink: Sink) -> None:
+    if type(codings) is not list or type(value) is not str:
+        return
+    for coding in codings:
+        if type(coding) is dict and type(coding.get("code")) is str:
+            add_coded(param + OF_TYPE, coding.get("system"), f"{coding['code']}|{value}", sink)
 
 
 def _contact(param: str, value: Any, sink: Sink) -> None:

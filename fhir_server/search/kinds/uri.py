@@ -38,4 +38,4 @@ def _canonical(param: str, value: Any, sink: Sink) -> None:
         sink.uris.append(Uri(param, cut(value.partition("|")[0])))
 
 
-ADD: Final[dict[str, Add]] = {"uri": _uri, "url": _uri, "canonical": _canonical}
+ADD: Final[dict[str, Add]] = {"uri": _uri, "url": _uri, "oid": _uri, "uuid": _uri, "canonical": _canonical}

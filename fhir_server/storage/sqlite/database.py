@@ -59,14 +59,18 @@ def prepare(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         reached = _schema_of(connection)
-        for step in STEPS[reached:]:
+        for step in STEPS[reached - 1 :] if reached else (_all,):
             step(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+        connection.execute(f"PRAGMA user_version = {_present()}")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def _present() -> int:
+    return 1 + len(STEPS)
 
 
 def _schema_of(connection: sqlite3.Connection) -> int:
@@ -76,20 +80,30 @@ def _schema_of(connection: sqlite3.Connection) -> int:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if application != APPLICATION_ID and (application or schema or tables):
         raise NotOurs("this database was made by another program; give the store a file of its own")
-    if schema > len(STEPS):
+    if schema > _present():
         raise TooNew(
-            f"this store has schema {schema}, this server knows schemas up to {len(STEPS)}: install the newer version"
+            f"this store has schema {schema}, this server knows schemas up to {_present()}: install the newer version"
         )
     return int(schema)
 
 
-def _first(connection: sqlite3.Connection) -> None:
-    """Schema 1: everything."""
+def _all(connection: sqlite3.Connection) -> None:
+    """An empty file to the present schema."""
     script = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
     for statement in script.split(";\n"):
         connection.execute(statement)
     connection.execute("INSERT INTO head VALUES (1, 0, 0, 0, 0, 0, 0, ?)", (GENESIS,))
 
 
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
-"""Step n brings schema n to n + 1. A published step is never changed."""
+def _words(connection: sqlite3.Connection) -> None:
+    """Schema 2: full text, and an index that leads from a target through a parameter. What was written before has no
+    words and no combinations until it is indexed again."""
+    connection.execute("DROP INDEX referrer")
+    connection.execute("CREATE INDEX referrer ON link (target, pid, rid)")
+    connection.execute(
+        "CREATE VIRTUAL TABLE words USING fts5 (tokens, content = '', columnsize = 0, detail = none, tokenize = ascii)"
+    )
+
+
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_words,)
+"""Step n brings schema n to n + 1; schema.sql is where they lead. A published step is never changed."""

@@ -37,10 +37,14 @@ class Step:
 
 
 def check(commit: Commit) -> None:
-    """Refuse what no store can keep: facts of another resource, or a stamp outside the body. Raises ValueError."""
+    """Refuse what no store can keep: facts of another resource, a public row in a record, a stamp outside the body.
+
+    Raises ValueError."""
     for write in commit.writes:
         if (write.facts.rtype, write.facts.id) != (write.type, write.id):
             raise ValueError("the facts of a write are those of another resource")
+        if write.facts.kind == "public" and write.facts.patient is not None:
+            raise ValueError("what is public is in nobody's record")
         if write.stamp is not None and not 0 <= write.stamp <= len(write.body) - STAMP_LENGTH:
             raise ValueError("the stamp of a write lies outside its body")
 

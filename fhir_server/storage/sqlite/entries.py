@@ -6,7 +6,6 @@ How values compare is the table in `search/match.py`; entries have low <= high, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from fhir_server.search.predicate import (
@@ -19,15 +18,8 @@ from fhir_server.search.predicate import (
     TokenIs,
     UriIs,
 )
+from fhir_server.storage.sqlite.clauses import EVERY, Clause, all_of, among
 from fhir_server.storage.sqlite.names import Names
-from fhir_server.storage.sqlite.statements import marks, padded
-
-
-class Clause(NamedTuple):
-    """A piece of SQL and the values of its question marks."""
-
-    text: str
-    args: tuple[Any, ...] = ()
 
 
 class Entry(NamedTuple):
@@ -43,9 +35,6 @@ class Entry(NamedTuple):
 
 
 EntryLeaf: TypeAlias = TokenIs | StringIs | DateIs | NumberIs | QuantityIs | RefersTo | UriIs
-
-EVERY: Final = Clause("1")
-"""Holds for any row."""
 
 _RANGED: Final = ("token", "string", "span", "number", "quantity", "uri")
 
@@ -99,22 +88,6 @@ def merged(parts: Iterable[Predicate], names: Names) -> Iterator[Predicate | Ent
         yield _tokens(leaves, names) if kind is TokenIs else _references(leaves, names)
 
 
-def among(column: str, values: Sequence[Any]) -> Clause:
-    """The column (never NULL) is one of `values`, at least one."""
-    if len(values) == 1:
-        return Clause(f"{column} = ?", (values[0],))
-    many = padded(values)
-    return Clause(f"{column} IN ({marks(len(many))})", tuple(many))
-
-
-def all_of(*clauses: Clause) -> Clause:
-    """The clauses, none of them an OR without parentheses, joined by AND."""
-    return Clause(
-        " AND ".join(clause.text for clause in clauses),
-        tuple(chain.from_iterable(clause.args for clause in clauses)),
-    )
-
-
 def _token(leaf: TokenIs, names: Names) -> Entry:
     if leaf.code is not None:
         return _tokens([leaf], names)
@@ -141,10 +114,12 @@ def _string(leaf: StringIs, names: Names) -> Entry:
             condition = _prefixed("k.normal", leaf.value)
         case "contains":
             condition = Clause("instr(k.normal, ?) > 0", (leaf.value,)) if leaf.value else EVERY
+        case "equals":
+            condition = Clause("k.normal = ?", (leaf.value,))
         case "exact":
             condition = Clause("k.exact = ?", (leaf.value,))
         case _:
-            raise ValueError("strings are compared by starts, contains or exact")
+            raise ValueError("strings are compared by starts, contains, equals or exact")
     return Entry(leaf.param, "string", condition)
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, Final
 
+from fhir_server.search.entries import Entries
 from fhir_server.search.facts import Facts
 from fhir_server.storage.chain import link
+from fhir_server.storage.sqlite import words
 from fhir_server.storage.sqlite.decide import Group, Standing, Step
-from fhir_server.storage.sqlite.names import PUBLIC, RECORD, Head, Interner
+from fhir_server.storage.sqlite.names import Head, Interner
+from fhir_server.storage.sqlite.projection import NONE, Exchange, rows_of
 from fhir_server.storage.sqlite.rows import (
-    MULTI,
     Rows,
     pack_facts,
     pack_rows,
     params_of,
     texts_of,
+    texts_of_facts,
     to_rows,
     unpack_rows,
 )
@@ -29,19 +33,6 @@ _RESOURCE: Final = (
 _CHANGES: Final = "ON CONFLICT (rid) DO UPDATE SET " + ", ".join(
     f"{name} = excluded.{name}" for name in _RESOURCE.split(", ") if name not in ("rid", "key", "type")
 )
-_TABLES: Final = (
-    ("token", "cid, rid, pid, code, system"),
-    ("string", "cid, rid, pid, normal, exact"),
-    ("span", "cid, rid, pid, low, high"),
-    ("number", "cid, rid, pid, low, high"),
-    ("quantity", "cid, rid, pid, low, high, system, code"),
-    ("uri", "cid, rid, pid, value"),
-    ("link", "rid, pid, target"),
-    ("multi", "rid, fact, value"),
-)
-_LINKED: Final = 0
-"""In place of a parameter: a link among the facts."""
-
 _NO_ROWS: Final = pack_rows(Rows())
 
 
@@ -54,6 +45,7 @@ class Flush:
         self._head = head
         self._group = group
         self._rows: dict[str, Rows] = {}
+        self._words: list[tuple[int, str]] = []
 
     def write(self) -> None:
         """Write everything. After an sqlite3.Error the transaction is to be rolled back."""
@@ -68,27 +60,17 @@ class Flush:
         """Give every text, compartment and parameter of the group its integer."""
         group, interner = self._group, self._interner
         patients = group.bumped | {row.patient for row in group.audits if row.patient is not None}
-        texts: set[str] = set()
+        texts = {f"Patient/{patient}" for patient in patients}
         for facts in (*(each.facts for each in group.before.values()), *(step.made.facts for step in group.steps)):
-            texts.add(facts.rtype)
-            texts.update(facts.links, *(getattr(facts, name) for name in MULTI))
+            texts |= texts_of_facts(facts)
             if facts.patient is not None:
                 patients.add(facts.patient)
         for step in group.steps:
             texts |= texts_of(step.entries)
-        texts.update(f"Patient/{patient}" for patient in patients)
         interner.admit(self._cursor, self._head, texts)
-        interner.admit_records(self._cursor, set(map(self._cid, patients)))
+        interner.admit_records(self._cursor, set(map(interner.cid, patients)))
         for step in group.steps:
-            scope = RECORD if self._home(step.made.facts) else PUBLIC
-            interner.admit_parameters(self._cursor, self._head, step.made.type, scope, params_of(step.entries))
-
-    def _cid(self, patient: str | None) -> int:
-        return 0 if patient is None else self._interner.symbols[f"Patient/{patient}"]
-
-    def _home(self, facts: Facts) -> int:
-        """The compartment that the index rows lie in."""
-        return 0 if facts.rtype == "Patient" else self._cid(facts.patient)
+            interner.admit_parameters(self._cursor, self._head, step.made.facts, params_of(step.entries))
 
     def _versions(self) -> None:
         """Append the versions, and point each resource at its last."""
@@ -102,11 +84,18 @@ class Flush:
                 pids = self._interner.parameters.get(made.type, {})
                 self._rows[key] = to_rows(step.entries, self._interner.symbols, pids)
                 packed[key] = pack_rows(self._rows[key])
+                self._add_words(made.facts, step.entries)
             kept = (pack_facts(made.facts), packed.get(key, _NO_ROWS), made.body)
             versions.append((self._head.vid, made.position, made.version, made.time, made.deleted, *kept))
             resources[key] = self._resource(step)
         insert(self._cursor, "version", _VERSION, versions)
         insert(self._cursor, "resource", _RESOURCE, list(resources.values()), _CHANGES)
+        words.add(self._cursor, self._words)
+
+    def _add_words(self, facts: Facts, entries: Entries) -> None:
+        tokens = words.document(entries.prose, self._interner.symbols[facts.rtype], self._interner.cid(facts.patient))
+        if tokens is not None:
+            self._words.append((self._head.vid, tokens))
 
     def _resource(self, step: Step) -> tuple[Any, ...]:
         made, facts = step.made, step.made.facts
@@ -114,7 +103,7 @@ class Flush:
             made.position,
             step.key,
             self._interner.symbols[made.type],
-            self._cid(facts.patient),
+            self._interner.cid(facts.patient),
             self._head.vid,
             made.version,
             made.time,
@@ -130,37 +119,18 @@ class Flush:
         )
 
     def _projections(self) -> None:
-        """Bring the narrow tables from what they say to what they should: only rows that differ are touched."""
-        gone: list[list[Any]] = [[] for _ in _TABLES]
-        fresh: list[list[Any]] = [[] for _ in _TABLES]
-        for key in dict.fromkeys(step.key for step in self._group.steps):
-            wanted = self._projected(self._group.now[key], self._rows.get(key))
-            before = self._group.before.get(key)
-            if before is None:
-                for rows, new in zip(fresh, wanted, strict=True):
-                    rows += new
-                continue
-            found = self._projected(before, unpack_rows(self._group.packed[key]))
-            for n, (old, new) in enumerate(zip(found, wanted, strict=True)):
-                gone[n] += set(old).difference(new)
-                fresh[n] += set(new).difference(old)
-        for (table, columns), old, new in zip(_TABLES, gone, fresh, strict=True):
-            delete(self._cursor, table, columns, old)
-            insert(self._cursor, table, columns, sorted(new))
+        """Bring the narrow tables from what they say to what they should."""
+        group, exchange = self._group, Exchange()
+        for key in dict.fromkeys(step.key for step in group.steps):
+            before = group.before.get(key)
+            found = NONE if before is None else self._projected(before, unpack_rows(group.packed[key]))
+            exchange.add(found, self._projected(group.now[key], self._rows.get(key)))
+        exchange.write(self._cursor)
 
-    def _projected(self, standing: Standing, rows: Rows | None) -> list[list[Any]]:
-        """The rows of `_TABLES` that a resource has, none two alike; a deleted one has none."""
+    def _projected(self, standing: Standing, rows: Rows | None) -> Sequence[list[Any]]:
         if standing.deleted or rows is None:
-            return [[] for _ in _TABLES]
-        facts, rid, symbols = standing.facts, standing.rid, self._interner.symbols
-        here = (self._home(facts), rid)
-        compartmented = (rows.tokens, rows.strings, rows.dates, rows.numbers, rows.quantities, rows.uris)
-        links = [(rid, pid, target) for pid, target in rows.references]
-        return [
-            *([here + row for row in each] for each in compartmented),
-            links + [(rid, _LINKED, symbols[target]) for target in facts.links],
-            [(rid, number, symbols[value]) for name, number in MULTI.items() for value in getattr(facts, name)],
-        ]
+            return NONE
+        return rows_of(self._interner, standing.facts, standing.rid, rows)
 
     def _held(self) -> None:
         before, now = self._group.held_before, self._group.held
@@ -169,7 +139,7 @@ class Flush:
         insert(self._cursor, "held", "key, rid", fresh)
 
     def _policies(self) -> None:
-        rows = [(self._cid(patient), self._group.policies[patient]) for patient in self._group.bumped]
+        rows = [(self._interner.cid(patient), self._group.policies[patient]) for patient in self._group.bumped]
         changes = "ON CONFLICT (cid) DO UPDATE SET policy = excluded.policy"
         insert(self._cursor, "record", "cid, policy", rows, changes)
 
@@ -178,5 +148,5 @@ class Flush:
         for row in self._group.audits:
             head.seq += 1
             head.hash = link(head.hash, row.body)
-            rows.append((head.seq, row.id, self._cid(row.patient), row.time, row.body, head.hash))
+            rows.append((head.seq, row.id, self._interner.cid(row.patient), row.time, row.body, head.hash))
         insert(self._cursor, "audit", "seq, id, cid, time, body, hash", rows)

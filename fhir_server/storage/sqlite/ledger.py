@@ -11,6 +11,7 @@ from typing import TypeAlias
 from fhir_server.storage.sqlite.read import Reader
 
 _LIVE = "(expires IS NULL OR expires > ?)"
+_GET = f"SELECT value FROM ledger WHERE kind = ? AND key = ? AND {_LIVE}"
 _SWEPT_AT_ONCE = 100
 
 
@@ -68,8 +69,7 @@ class SqliteLedger:
 
     async def get(self, kind: str, key: str, *, now: int) -> bytes | None:
         with self._reading() as reader:
-            where = f"kind = ? AND key = ? AND {_LIVE}"
-            row = reader.cursor.execute(f"SELECT value FROM ledger WHERE {where}", (kind, key, now)).fetchone()
+            row = reader.cursor.execute(_GET, (kind, key, now)).fetchone()
         return row[0] if row else None
 
     async def put(self, kind: str, key: str, value: bytes, *, expires: int | None, only_new: bool = False) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from fhir_server.search.facts import Facts
+from fhir_server.storage.sqlite.remembered import Remembered
 from fhir_server.storage.sqlite.statements import insert, select_in
 
 UNKNOWN: Final = -1
@@ -40,6 +42,7 @@ class Known:
     texts: dict[int, str] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     codes: dict[int, str] = field(default_factory=dict)
+    predicates: Remembered = field(default_factory=Remembered)
 
     def trim(self) -> None:
         """Keep the memory bounded."""
@@ -54,6 +57,20 @@ class Names:
     def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
         self._cursor = connection.cursor()
         self._known = known
+        self.unknown = False
+        """Set when a text or a parameter was asked for that has no number yet; unset by who wants to know."""
+        self.unsettled = False
+        """Set when an answer depended on a scope that may grow."""
+
+    @property
+    def remembered(self) -> Remembered:
+        """What was made of predicates before."""
+        return self._known.predicates
+
+    def given_out(self) -> tuple[int, int]:
+        """How many texts and parameters have a number."""
+        sid, pid = self._cursor.execute("SELECT sid, pid FROM head").fetchone()
+        return sid, pid
 
     def symbol(self, text: str) -> int:
         """The symbol of `text`, UNKNOWN if it has none."""
@@ -61,6 +78,7 @@ class Names:
         if sid is None:
             row = self._cursor.execute("SELECT sid FROM symbol WHERE text = ?", (text,)).fetchone()
             if row is None:
+                self.unknown = True
                 return UNKNOWN
             self._known.trim()
             sid = self._known.symbols[text] = row[0]
@@ -90,13 +108,16 @@ class Names:
         missing = [name for name in names if name not in known]
         if missing:
             known.update(select_in(self._cursor, "SELECT name, pid FROM parameter WHERE name", missing))
-        return [known[name] for name in names if name in known]
+        found = [known[name] for name in names if name in known]
+        self.unknown |= len(found) < len(names)
+        return found
 
     def scope(self, pids: Sequence[int]) -> int:
         """Where those parameters have entries: bits PUBLIC and RECORD. Not remembered, as it can grow."""
         found = 0
         for (scope,) in select_in(self._cursor, "SELECT scope FROM parameter WHERE pid", pids):
             found |= scope
+        self.unsettled |= not found & RECORD
         return found
 
     def param(self, pid: int) -> str:
@@ -118,6 +139,14 @@ class Interner:
         self._scoped: dict[tuple[str, int], set[str]] = {}
         self._records: set[int] = set()
 
+    def cid(self, patient: str | None) -> int:
+        """The compartment of a patient whose text has been admitted; 0 for nobody's."""
+        return 0 if patient is None else self.symbols[f"Patient/{patient}"]
+
+    def home(self, facts: Facts) -> int:
+        """The compartment that the index rows lie in."""
+        return 0 if facts.rtype == "Patient" else self.cid(facts.patient)
+
     def admit(self, cursor: sqlite3.Cursor, head: Head, texts: set[str]) -> None:
         """See that each of `texts` has a symbol."""
         if len(self.symbols) > _KEPT:
@@ -138,8 +167,9 @@ class Interner:
         insert(cursor, "record", "cid, policy", [(cid, 0) for cid in missing], "ON CONFLICT DO NOTHING")
         self._records.update(missing)
 
-    def admit_parameters(self, cursor: sqlite3.Cursor, head: Head, type: str, scope: int, codes: set[str]) -> None:
-        """See that each search parameter of that type has a number, and that its scope has the bit `scope`."""
+    def admit_parameters(self, cursor: sqlite3.Cursor, head: Head, facts: Facts, codes: set[str]) -> None:
+        """See that each search parameter that a resource has entries of has a number, and their scope."""
+        type, scope = facts.rtype, RECORD if self.home(facts) else PUBLIC
         admitted = self._scoped.setdefault((type, scope), set())
         for code in sorted(codes - admitted):
             name = f"{type}.{code}"

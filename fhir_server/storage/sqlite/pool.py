@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
@@ -43,16 +43,29 @@ class Pool:
         while self._idle:
             self._idle.pop().connection.close()
 
-    @contextmanager
-    def reader(self) -> Iterator[Reader]:
+    def reader(self) -> Lent:
         """A reader for single statements outside any snapshot."""
-        reader = self.take()
-        try:
-            yield reader
-        except sqlite3.Error as error:
+        return Lent(self)
+
+
+class Lent:
+    """A reader, for the length of a `with` block."""
+
+    __slots__ = ("_pool", "_reader")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Reader:
+        self._reader = self._pool.take()
+        return self._reader
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.give_back(self._reader)
+        if isinstance(error, sqlite3.Error):
             raise Unavailable from error
-        finally:
-            self.give_back(reader)
 
 
 class SnapshotContext:

@@ -1,4 +1,4 @@
--- Schema 1 of a store in one SQLite file.
+-- Schema 2 of a store in one SQLite file.
 --
 -- `version` is the truth: every version of every resource, appended and never changed. All other tables about resources
 -- are projections of the current, live version, so that questions are answered by integers that lie together.
@@ -38,7 +38,8 @@ CREATE TABLE record (
 );
 INSERT INTO record VALUES (0, 0);
 
--- `entries`: the index rows of that version without cid and rid, so that an update knows which to take away.
+-- `entries`: the index rows of that version without cid and rid, so that an update knows which to take away; with them
+-- what has no rows of its own, combinations and words.
 CREATE TABLE version (
   vid     INTEGER PRIMARY KEY,
   rid     INTEGER NOT NULL,
@@ -91,7 +92,7 @@ CREATE TABLE link (
   target INTEGER NOT NULL,
   PRIMARY KEY (rid, pid, target)
 ) WITHOUT ROWID;
-CREATE INDEX referrer ON link (target, rid, pid);
+CREATE INDEX referrer ON link (target, pid, rid);
 
 CREATE TABLE token (
   cid    INTEGER NOT NULL,
@@ -147,6 +148,9 @@ CREATE TABLE uri (
   rid   INTEGER NOT NULL,
   PRIMARY KEY (cid, pid, value, rid)
 ) WITHOUT ROWID;
+
+-- Full text, by vid: see words.py for its tokens. Only added to: a version that is not current joins with nothing.
+CREATE VIRTUAL TABLE words USING fts5 (tokens, content = '', columnsize = 0, detail = none, tokenize = ascii);
 
 -- What is unique among live resources.
 CREATE TABLE held (

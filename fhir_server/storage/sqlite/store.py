@@ -7,12 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from fhir_server.search.entries import Entries
 from fhir_server.storage.interface import AuditEntry, Commit, Ledger, Version
 from fhir_server.storage.sqlite import audit
 from fhir_server.storage.sqlite.database import connect, prepare
 from fhir_server.storage.sqlite.decide import check
 from fhir_server.storage.sqlite.ledger import SqliteLedger
 from fhir_server.storage.sqlite.pool import Pool, SnapshotContext
+from fhir_server.storage.sqlite.read import COLUMNS, version_of
+from fhir_server.storage.sqlite.reindex import Reindex
 from fhir_server.storage.sqlite.writer import Writer
 
 _WRITER_CACHE_KIB: Final = 64 << 10
@@ -23,6 +26,10 @@ _READER_BUSY: Final = 1.0
 _CHAIN_PAGE: Final = 500
 _COUNTS: Final = (
     "SELECT s.text, count(*) FROM resource AS r JOIN symbol AS s ON s.sid = r.type WHERE r.deleted = 0 GROUP BY r.type"
+)
+_LIVE: Final = (
+    f"SELECT v.rid, {COLUMNS} FROM resource AS r JOIN version AS v ON v.vid = r.vid"
+    " WHERE r.rid > ? AND r.deleted = 0 ORDER BY r.rid LIMIT ?"
 )
 
 
@@ -52,7 +59,7 @@ class SqliteStore:
 
     def system(self) -> SqliteSystem:
         """The unrestricted view."""
-        return SqliteSystem(self._pool)
+        return SqliteSystem(self._pool, self._writer)
 
     async def close(self) -> None:
         """Write what waits, then let go of the file."""
@@ -63,8 +70,9 @@ class SqliteStore:
 class SqliteSystem:
     """storage.interface.System."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, writer: Writer) -> None:
         self._pool = pool
+        self._writer = writer
 
     async def audit_chain(self, first: int = 1) -> AsyncIterator[AuditEntry]:
         """Every row from `first`; rows added meanwhile come too."""
@@ -89,3 +97,14 @@ class SqliteSystem:
         """Live resources by type."""
         with self._pool.reader() as reader:
             return dict(reader.cursor.execute(_COUNTS).fetchall())
+
+    async def live(self, *, after: int = 0, limit: int = 500) -> list[Version]:
+        """Live resources in the order of creation, those beyond position `after`."""
+        with self._pool.reader() as reader:
+            rows = reader.cursor.execute(_LIVE, (after, limit)).fetchall()
+        return [version_of(row) for row in rows]
+
+    async def reindex(self, rows: Sequence[tuple[Version, Entries]]) -> int:
+        """Give these versions other entries, those of them that are still current; how many they were."""
+        done: int = await self._writer.submit(Reindex(tuple(rows)))
+        return done

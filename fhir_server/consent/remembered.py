@@ -1,0 +1,79 @@
+"""Predicates that are made once and asked often: a record's policy compiled for one caller (spec access §5).
+
+What is remembered is the question, never an answer: each row is still held against it. A predicate is found again by
+the caller, by the version of each policy it was made of, by the right and by the types asked about, and only within the
+span of time in which nothing of those policies begins or ends.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from typing import Final, TypeAlias
+
+from fhir_server.auth.actor import Actor
+from fhir_server.consent.periods import ALWAYS, Span
+from fhir_server.consent.policy import RecordPolicy
+from fhir_server.consent.rules import Rules
+from fhir_server.search.predicate import AllRefs, And, AnyRef, Not, Or, Predicate, Rng
+
+# Facts that a rule compares with the present: who is asked about them asks anew each time.
+_PRESENT: Final = frozenset({"deposited_at", "release_at"})
+_Key: TypeAlias = tuple[Actor, tuple[tuple[str, int], ...], str, frozenset[str] | None]
+
+
+class Remembered:
+    """`Rules.predicate`, the least used of what it gave forgotten."""
+
+    def __init__(self, rules: Rules, size: int = 2048) -> None:
+        """`size`: how many predicates at the most."""
+        self._rules = rules
+        self._size = size
+        self._known: OrderedDict[_Key, tuple[Predicate, Span]] = OrderedDict()
+
+    def predicate(
+        self,
+        actor: Actor,
+        policies: Mapping[str, RecordPolicy],
+        now: int,
+        *,
+        letter: str,
+        only: Collection[str] | None,
+    ) -> Predicate:
+        """What `Rules.predicate` says to the same."""
+        versions = tuple([(patient, policy.version) for patient, policy in policies.items()])
+        key = (actor, versions, letter, None if only is None else frozenset(only))
+        known = self._known.get(key)
+        if known and known[1].holds(now):
+            self._known.move_to_end(key)
+            return known[0]
+        made = self._rules.predicate(actor, policies, now, letter=letter, only=only)
+        if not _asks_the_present(made):
+            self._known[key] = (made, _steady(policies, now))
+            self._known.move_to_end(key)
+            if len(self._known) > self._size:
+                self._known.popitem(last=False)
+        return made
+
+
+def _steady(policies: Mapping[str, RecordPolicy], now: int) -> Span:
+    """The span of time around `now` in which nothing of these policies begins or ends."""
+    low, high = ALWAYS
+    for policy in policies.values():
+        for edge in policy.edges():
+            if edge > now:
+                high = edge if high is None else min(edge, high)
+            else:
+                low = edge if low is None else max(edge, low)
+    return Span(low, high)
+
+
+def _asks_the_present(predicate: Predicate) -> bool:
+    match predicate:
+        case Rng(column):
+            return column in _PRESENT
+        case And(of) | Or(of):
+            return any(map(_asks_the_present, of))
+        case Not(part) | AllRefs(part) | AnyRef(part):
+            return _asks_the_present(part)
+    return False

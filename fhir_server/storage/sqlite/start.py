@@ -1,0 +1,163 @@
+"""Where a search begins, its own rows or those at the other end of a hop: with what is fewest.
+
+That is the ids it names; else the rows of one leaf, or of one hop, when these are few; else the rows of the records it
+is confined to; at worst all rows of the types, in the order of creation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from fhir_server.search.predicate import And, Eq, F, In, Or, Predicate, RefersTo, conj
+from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts, all_of, among
+from fhir_server.storage.sqlite.names import UNKNOWN, Names
+
+if TYPE_CHECKING:
+    from fhir_server.storage.sqlite.compile import Compiler
+
+FEW_OF_RECORDS: Final = 100
+FEW_OF_ALL: Final = 5000
+"""How many rows a leaf may find for a search to begin with it: within patients' records; in the whole store."""
+
+_MOST_KEYS: Final = 1000
+_MOST_RECORDS: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How table `resource` is entered, the condition that does it, what is left to ask."""
+
+    index: str
+    condition: Clause
+    rest: Predicate
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The resources that are looked among: of `types` (with their symbols), in the compartments `cids` (None: any)."""
+
+    types: dict[str, int]
+    cids: tuple[int, ...] | None
+
+    @property
+    def few(self) -> int:
+        """How many rows are few here."""
+        return FEW_OF_ALL if self.cids is None or 0 in self.cids else FEW_OF_RECORDS
+
+    @property
+    def homes(self) -> list[int] | None:
+        """The compartments that their index rows lie in: those of Patients are under 0."""
+        if self.cids is None:
+            return None
+        of_records = self.cids if any(type != "Patient" for type in self.types) else ()
+        return [*of_records, *((0,) if "Patient" in self.types else ())]
+
+    def confined(self) -> Clause:
+        """`r` is one of them."""
+        types = among("r.type", list(self.types.values()))
+        return types if self.cids is None else all_of(types, among("r.cid", self.cids))
+
+    def all(self, *, by_time: bool = False) -> str:
+        """How table `resource` is entered for all of them: in the order of creation where one index has it, of time if
+        that is wanted."""
+        if self.cids is None or (len(self.cids) > 1 and 0 in self.cids):
+            return "INDEXED BY by_type"
+        return f"INDEXED BY {'by_time' if by_time else 'by_record'}"
+
+
+NOWHERE: Final = Scope({}, None)
+"""Where nothing is."""
+
+
+def scope(
+    parts: Parts, names: Names, types: Sequence[str], patients: Sequence[str] | None, *predicates: Predicate
+) -> Scope | None:
+    """Where to look for what satisfies all of `predicates`: in the records of `patients`, else where the predicates say
+    that it can be. None when there is no such place."""
+    # Types without a symbol have no rows.
+    known = {type: sid for type in types if (sid := names.symbol(type)) != UNKNOWN}
+    if patients is not None:
+        cids: tuple[int, ...] | None = tuple(map(names.compartment, patients))
+    else:
+        cids = _inhabited(parts, names, known, records(And(predicates))) if known else ()
+    return Scope(known, cids) if known and cids != () else None
+
+
+def _inhabited(
+    parts: Parts, names: Names, types: dict[str, int], patients: frozenset[str | None] | None
+) -> tuple[int, ...] | None:
+    """Those of a few compartments that have rows of the types."""
+    if patients is None or len(patients) > _MOST_RECORDS:
+        return None
+    sids = among("r.type", list(types.values()))
+    return tuple(
+        cid
+        for cid in sorted(map(names.compartment, patients))
+        if parts.any(Clause(f"SELECT 1 FROM resource AS r WHERE r.cid = ? AND {sids.text}", (cid, *sids.args)))
+    )
+
+
+def records(predicate: Predicate) -> frozenset[str | None] | None:
+    """The patients in whose records every row that satisfies `predicate` lies (None for what is in nobody's), or None
+    when it does not say."""
+    match predicate:
+        case F():
+            return frozenset()
+        case Eq("patient", value):
+            return frozenset({value})
+        case In("patient", values):
+            return values
+        case Eq("kind", "public"):
+            return frozenset({None})
+        case And(of):
+            known = [found for part in of if (found := records(part)) is not None]
+            return frozenset.intersection(*known) if known else None
+        case Or(of):
+            each = [records(part) for part in of]
+            return None if None in each else frozenset[str | None]().union(*(found for found in each if found))
+    return None
+
+
+def begin(compiler: Compiler, where: Predicate) -> Start | None:
+    """A beginning by few rows, if there is one."""
+    parts = where.of if isinstance(where, And) else (where,)
+    for part in parts:
+        keys = _keys(compiler.scope, part)
+        if keys is not None:
+            return Start("INDEXED BY by_key", among("r.key", keys), _without(parts, part))
+    fewest, found = None, EVERY
+    least = compiler.scope.few
+    for part in parts:
+        if _is_everywhere(compiler, part):
+            continue
+        rids = compiler.rids(part)
+        if rids is not None and (size := compiler.parts.size(rids, least)) < least:
+            fewest, found, least = part, rids, size
+    if fewest is None:
+        return None
+    return Start("NOT INDEXED", Clause(f"r.rid IN ({found.text})", found.args), _without(parts, fewest))
+
+
+def _without(parts: Sequence[Predicate], part: Predicate) -> Predicate:
+    return conj(*(other for other in parts if other is not part))
+
+
+def _is_everywhere(compiler: Compiler, part: Predicate) -> bool:
+    """Almost every row of a record refers to its patient: nothing to begin with."""
+    cids = compiler.scope.cids
+    return isinstance(part, RefersTo) and cids is not None and compiler.names.symbol(part.target) in cids
+
+
+def _keys(scope: Scope, part: Predicate) -> list[str] | None:
+    """The "Type/id" that a part names, None when it names none."""
+    match part:
+        case Eq("id", str(id)):
+            ids: Sequence[str] = [id]
+        case In("id", values):
+            ids = sorted(values)
+        case _:
+            return None
+    keys = [f"{type}/{id}" for type in scope.types for id in ids]
+    return keys if 0 < len(keys) <= _MOST_KEYS else None
