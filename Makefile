@@ -43,7 +43,7 @@ fuzz: $(VENV)/.test  ## 50,000 malformed requests: no 500, no change of state
 	$(BIN)/python -m tests.fuzz --requests 50000
 
 crash: $(VENV)/.test  ## kill the store in the middle of writing, many times
-	CRASH_ROUNDS=500 $(BIN)/python -m pytest tests/storage -k kill
+	CRASH_ROUNDS=500 $(BIN)/python -m pytest tests/storage/test_sqlite_crash.py
 
 clients: .cache/clients/node_modules/fhir-kit-client/package.json  ## fetch the JavaScript client that acceptance tests drive the server with (npm)
 

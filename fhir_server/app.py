@@ -97,7 +97,7 @@ class App:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         self._door = FhirDoor(parts)
-        watch = asyncio.create_task(_watch(parts))
+        watch = asyncio.create_task(_watch(parts, self._door))
         await send({"type": "lifespan.startup.complete"})
         await receive()
         watch.cancel()
@@ -105,8 +105,9 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _watch(parts: Services) -> None:
-    """Notice what a reindex in another process puts in force, and say when one is needed."""
+async def _watch(parts: Services, door: FhirDoor) -> None:
+    """Notice what a reindex in another process puts in force, and say when one is needed; and have ready what would
+    hold the first who asks for it."""
     if parts.index.outdated:
         log.warning(
             "the index was made with other definitions: some searches are not offered until `fhir-server reindex`"
@@ -115,8 +116,9 @@ async def _watch(parts: Services) -> None:
         await asyncio.sleep(_GLANCE)
         try:
             await parts.index.refresh(parts.clock())
+            await door.warm()
         except Exception:
-            log.exception("what is in force of the index cannot be read")
+            log.exception("what is in force of the index cannot be made ready")
 
 
 async def _cursor_key(ledger: Ledger, now: int) -> bytes:

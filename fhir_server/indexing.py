@@ -40,7 +40,7 @@ EDITIONS: Final = {
     "quantity": 1,
     "reference": 1,
     "special": 1,
-    "string": 1,
+    "string": 2,
     "token": 1,
     "uri": 1,
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import logging
 from typing import Any
 
+import structlog
 import uvicorn
 
 from fhir_server.settings import Settings
@@ -29,6 +31,9 @@ def config(app: Any, settings: Settings) -> uvicorn.Config:
 
 def run(app: Any, settings: Settings) -> None:
     """Serve until interrupted."""
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.getLogger().setLevel(level)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(level))
     # What start-up made stays; large answers make many short-lived objects, and looking at them all again is dear.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Final
 
 PREFIX: Final = "FHIR_SERVER_"
 CANONICAL_BASE: Final = "https://example.org/fhir-server"
 
 
-def _setting(default: Any, sentence: str) -> Any:
-    return field(default=default, metadata={"sentence": sentence})
+def _setting(default: Any, sentence: str, *choices: str) -> Any:
+    return field(default=default, metadata={"sentence": sentence, "choices": choices})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """The settings; `docs/settings.md` is held to this list by a test."""
 
@@ -27,7 +28,9 @@ class Settings:
     custodian: str = _setting(
         "fhir-server", "The name of the organisation that keeps the record (Consent.organization)."
     )
-    ins_policy: str = _setting("strict", "`strict` refuses an INS whose key is wrong, `lenient` warns.")
+    ins_policy: str = _setting(
+        "strict", "`strict` refuses an INS whose key is wrong, `lenient` warns.", "strict", "lenient"
+    )
     production: bool = _setting(False, "Refuse test and demonstration INS (OID .10 and .11) on import.")
     own_by_structure: bool = _setting(True, "The depositing structure counts as an author of what it deposited.")
     mt_block_effective: bool = _setting(True, "A block that names the médecin traitant holds for him too.")
@@ -43,7 +46,14 @@ class Settings:
     max_everything: int = _setting(
         10_000, "The most entries of one answer to `$everything`; without `_count`, what exceeds them comes in pages."
     )
-    log_level: str = _setting("info", "`debug`, `info`, `warning` or `error`. Logs never hold health data.")
+    log_level: str = _setting(
+        "info",
+        "`debug`, `info`, `warning` or `error`. Logs never hold health data.",
+        "debug",
+        "info",
+        "warning",
+        "error",
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -53,9 +63,12 @@ class Settings:
             name = PREFIX + each.name.upper()
             if name in environment:
                 given[each.name] = _read(name, environment[name], type(each.default))
+                choices = each.metadata["choices"]
+                if choices and given[each.name] not in choices:
+                    raise ValueError(f"{name} must be one of {', '.join(choices)}")
         return cls(**given)
 
-    @property
+    @cached_property
     def fhir_base(self) -> str:
         """The FHIR base without a trailing slash."""
         return (self.base_url or f"http://{self.host}:{self.port}/fhir").rstrip("/")

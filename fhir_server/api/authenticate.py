@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from fhir_server.api.negotiate import Headers
 from fhir_server.auth.actor import Actor
 from fhir_server.auth.tokens import authenticate
 from fhir_server.context import Context, Services, Trace
@@ -14,12 +13,12 @@ OPEN: Final = Actor(role="open", reference="", name="open", jti="")
 NOBODY: Final = Actor(role="anonymous", reference="", name="", jti="")
 
 
-async def caller(services: Services, headers: Headers, trace: Trace) -> Context:
-    """The context of an authenticated caller; a refusal is in the access log before it is raised."""
+async def caller(services: Services, authorization: str, trace: Trace) -> Context:
+    """The context of the caller whom the Authorization header tells; a refusal is in the log before it is raised."""
     if services.open:
         return Context(services, OPEN, trace)
     try:
-        actor = await authenticate(services.store.ledger, headers.get("authorization"), now=services.clock())
+        actor = await authenticate(services.store.ledger, authorization, now=services.clock())
     except Unauthenticated as error:
         trace.interaction = "login"
         await Context(services, NOBODY, trace).record(error)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
-from fhir_server.api.negotiate import Headers
+from fhir_server.api.negotiate import Head
 from fhir_server.errors import Malformed, TooLarge
 
+_FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
+"""One of them stands where there is a body (RFC 9112 §6.3)."""
 
-async def read_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]], headers: Headers, limit: int) -> bytes:
+
+async def read_body(receive: Callable[[], Awaitable[MutableMapping[str, Any]]], head: Head, limit: int) -> bytes:
     """The whole body; raises TooLarge as soon as it is known to exceed `limit`, before the rest is read."""
-    announced = headers.get("content-length")
+    if head.method == "GET" and not head.has_any(_FRAMED):
+        return b""
+    announced = head.get(b"content-length")
     if announced and (not announced.isdecimal() or len(announced) > 18):
         raise Malformed("Content-Length is not a number.", expression="Content-Length")
     if announced and int(announced) > limit:

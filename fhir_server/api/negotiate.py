@@ -29,6 +29,10 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _PLAINLY: Final = frozenset({"", "*/*", FHIR_JSON, "application/json"})
 _VERSIONS: Final = ("4.0", "4.0.1")
 _ABOUT_FORM: Final = ("_format", "_pretty")
+_READS: Final = ("GET", "HEAD")
+_ASKING: Final = frozenset({b"if-match", b"if-none-match", b"if-modified-since", b"if-none-exist", b"prefer"})
+_MAKING: Final = frozenset({b"if-none-exist"})
+_ASKS_NOTHING: Final = ("", "", "", "", "", False)
 _quality = re.compile(r"(0(\.\d{0,3})?|1(\.0{0,3})?)").fullmatch
 
 
@@ -43,31 +47,39 @@ class Form(NamedTuple):
 PLAIN: Final = Form()
 
 
-class Headers:
-    """Request headers by lower-case name; a header that comes twice is joined as RFC 9110 §5.3 says."""
+class Head:
+    """What an HTTP request says before its body. `form`: how to answer; None when the client takes neither JSON nor
+    XML."""
 
-    __slots__ = ("_all",)
+    __slots__ = ("_headers", "form", "method", "path", "query", "raw_path")
 
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self._all: dict[bytes, bytes] = {}
-        for name, value in raw:
-            self._all[name] = self._all[name] + b", " + value if name in self._all else value
+    def __init__(self, scope: MutableMapping[str, Any]) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.raw_path: bytes = scope["raw_path"]
+        self.query: bytes = scope["query_string"]
+        raw: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers = dict(raw)
+        if len(self._headers) < len(raw):
+            self._headers = _joined(raw)
+        self.form = answer_form(self)
 
-    def get(self, name: str) -> str:
-        """The value, "" when absent."""
-        return self._all.get(name.encode(), b"").decode("latin-1")
+    def get(self, name: bytes) -> str:
+        """The header of that name in lower case, "" when absent."""
+        value = self._headers.get(name)
+        return value.decode("latin-1") if value else ""
+
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether one of these headers is there."""
+        return not names.isdisjoint(self._headers)
 
 
-def answer_form(scope: MutableMapping[str, Any], headers: Headers) -> Form | None:
-    """How to answer: `_format` wins over Accept (https://hl7.org/fhir/R4/http.html#mime-type). Never raises.
-
-    None when the client takes neither JSON nor XML.
-    """
-    accept = headers.get("accept")
-    query: bytes = scope["query_string"]
-    content = _is_content(scope)
+def answer_form(head: Head) -> Form | None:
+    """How to answer: `_format` wins over Accept (https://hl7.org/fhir/R4/http.html#mime-type). Never raises."""
+    accept, query = head.get(b"accept"), head.query
+    content = _is_content(head)
     asked: dict[str, str] = {}
-    if b"_format" in query or b"_pretty" in query:
+    if query and (b"_format" in query or b"_pretty" in query):
         asked = dict(parse_qsl(query.decode("latin-1")))
     elif accept in _PLAINLY and not content:
         return PLAIN
@@ -83,42 +95,66 @@ def answer_form(scope: MutableMapping[str, Any], headers: Headers) -> Form | Non
     return None if xml is None else Form(xml, pretty)
 
 
-def negotiated(scope: MutableMapping[str, Any], headers: Headers, body: bytes, definitions: Definitions) -> Request:
+def negotiated(head: Head, body: bytes, definitions: Definitions) -> Request:
     """The Request, in JSON. Raises NotAcceptable or UnsupportedMediaType when neither JSON nor XML is spoken, Malformed
     for XML that is no FHIR."""
-    path = tuple(unquote(part) for part in scope["raw_path"].decode("latin-1").split("/")[2:] if part)
-    query = _pairs(scope["query_string"], "query")
-    media = _media_type(headers.get("content-type"))
-    method = scope["method"]
-    if method == "POST" and path and path[-1] == "_search":
+    path = _path(head.raw_path)
+    query = _pairs(head.query, "query") if head.query else ()
+    media = _media_type(head.get(b"content-type"))
+    if head.method == "POST" and path and path[-1] == "_search":
         if body and media != _FORM:
             raise UnsupportedMediaType(f"A search is posted as {_FORM}.", expression="Content-Type")
         posted = _pairs(body, "body")
-        # The answer is written when this body is long gone; what it says of the form goes where it will be looked for.
+        # What the body says of the form counts as if the url said it.
         asked = urlencode([pair for pair in posted if pair[0] in _ABOUT_FORM]).encode()
-        scope["query_string"] = b"&".join(filter(None, (scope["query_string"], asked)))
+        head.query = b"&".join(filter(None, (head.query, asked)))
+        head.form = answer_form(head)
         query, body = query + posted, b""
     elif body:
-        media, body = _content(method, path, media, body, definitions)
-    form = answer_form(scope, headers)
-    if form is None:
+        media, body = _content(head.method, path, media, body, definitions)
+    if head.form is None:
         by = "_format" if any(name == "_format" for name, _ in query) else "Accept"
         raise NotAcceptable(f"This server answers in {FHIR_JSON} and {FHIR_XML}.", expression=by)
-    prefer = _parameters(headers.get("prefer").replace(",", ";"))
-    return Request(
-        method=method,
-        path=path,
-        query=query,
-        body=body,
-        content_type=media,
-        accept=headers.get("accept") if form.raw else FHIR_JSON,
-        if_match=headers.get("if-match").strip().removeprefix("W/").strip('"'),
-        if_none_match=headers.get("if-none-match"),
-        if_modified_since=headers.get("if-modified-since"),
-        if_none_exist=headers.get("if-none-exist"),
-        prefer=prefer.get("return", ""),
-        strict=prefer.get("handling") == "strict",
+    accept = head.get(b"accept") if head.form.raw else FHIR_JSON
+    asks = _asks(head) if head.has_any(_ASKING) else _ASKS_NOTHING
+    return Request(head.method, path, query, body, media, accept, *asks)
+
+
+def _path(raw: bytes) -> tuple[str, ...]:
+    """The segments under the FHIR base."""
+    segments = raw.decode("latin-1").split("/")[2:]
+    if b"%" in raw:
+        segments = [unquote(each) for each in segments]
+    return tuple(filter(None, segments))
+
+
+def _asks(head: Head) -> tuple[str, str, str, str, str, bool]:
+    """The last fields of a Request: under which conditions, and what is preferred."""
+    prefer = _parameters(head.get(b"prefer").replace(",", ";"))
+    return (
+        head.get(b"if-match").strip().removeprefix("W/").strip('"'),
+        head.get(b"if-none-match"),
+        head.get(b"if-modified-since"),
+        _criteria(head),
+        prefer.get("return", ""),
+        prefer.get("handling") == "strict",
     )
+
+
+def _criteria(head: Head) -> str:
+    """If-None-Exist. Whoever sends it without criteria did not mean a create without a condition."""
+    criteria = head.get(b"if-none-exist")
+    if not criteria and head.has_any(_MAKING):
+        raise Malformed("Search criteria are expected.", expression="If-None-Exist")
+    return criteria
+
+
+def _joined(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """By name; a header that comes twice is joined as RFC 9110 §5.3 says."""
+    headers: dict[bytes, bytes] = {}
+    for name, value in raw:
+        headers[name] = headers[name] + b", " + value if name in headers else value
+    return headers
 
 
 def _pairs(text: bytes, place: str) -> tuple[tuple[str, str], ...]:
@@ -128,6 +164,7 @@ def _pairs(text: bytes, place: str) -> tuple[tuple[str, str], ...]:
         raise Malformed("The parameters cannot be decoded.", expression=place) from error
 
 
+@lru_cache(maxsize=64)
 def _media_type(header: str) -> str:
     media, _, rest = header.partition(";")
     media, parameters = media.strip().lower(), _parameters(rest)
@@ -158,10 +195,9 @@ def _content(
     raise UnsupportedMediaType(f"Send {FHIR_JSON} or {FHIR_XML}.", expression="Content-Type")
 
 
-def _is_content(scope: MutableMapping[str, Any]) -> bool:
+def _is_content(head: Head) -> bool:
     """Whether the content of a Binary is asked for, in its current or in an earlier version."""
-    path: str = scope["path"]
-    return path.startswith("/fhir/Binary/") and scope["method"] in ("GET", "HEAD") and not path.endswith("/_history")
+    return head.path.startswith("/fhir/Binary/") and head.method in _READS and not head.path.endswith("/_history")
 
 
 @lru_cache(maxsize=64)

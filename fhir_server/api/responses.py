@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from fhir_server.api.negotiate import PATCH_TYPES, PLAIN, Form
@@ -26,7 +27,7 @@ from fhir_server.interactions.status import status_of
 
 JSON: Final = "application/fhir+json; charset=utf-8"
 XML: Final = "application/fhir+xml; charset=utf-8"
-_JSON: Final = JSON.encode()
+_PLAIN: Final = (b"content-type", JSON.encode())
 # Health data is never kept by what lies between (access §5), nor taken for anything but what it is.
 _ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
@@ -43,15 +44,17 @@ def reply(base: str, answer: Answer) -> Reply:
     """The response of an interaction that succeeded."""
     headers = [*_ALWAYS]
     if answer.body:
-        headers.append((b"content-type", answer.content_type.encode("latin-1")))
+        plain = answer.content_type == JSON
+        headers.append(_PLAIN if plain else (b"content-type", answer.content_type.encode("latin-1")))
     if answer.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(answer.body)))
     if answer.version:
         headers.append((b"etag", b'W/"%d"' % answer.version.version))
-        headers.append((b"last-modified", formatdate(answer.version.time // 1_000_000, usegmt=True).encode()))
+        headers.append((b"last-modified", _http_date(answer.version.time // 1_000_000)))
     if answer.location:
         headers.append((b"location", f"{base}/{answer.location}".encode()))
-    headers.extend(_encoded(answer.headers))
+    if answer.headers:
+        headers.extend(_encoded(answer.headers))
     return Reply(answer.status, headers, answer.body)
 
 
@@ -59,7 +62,7 @@ def failure(error: FhirServerError, status: int | None = None) -> Reply:
     """The response of one that failed: the OperationOutcome, the same bytes for the same error."""
     code = status or status_of(error)
     body = operation_outcome_bytes(error.issues)
-    headers = [*_ALWAYS, (b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
+    headers = [*_ALWAYS, _PLAIN, (b"content-length", b"%d" % len(body))]
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b'Bearer realm="fhir"'))
     if isinstance(error, MethodNotAllowed):
@@ -78,7 +81,7 @@ def rendered(result: Reply, form: Form | None, definitions: Definitions) -> Repl
     """
     if form is None or form == PLAIN or not result.body or (form.raw and result.status < 400):
         return result
-    if (b"content-type", _JSON) not in result.headers:
+    if _PLAIN not in result.headers:
         return result
     try:
         body = _written(result.body, form, definitions)
@@ -95,6 +98,12 @@ def in_form(answer: Answer, form: Form, definitions: Definitions) -> Answer:
     answer.body = _written(answer.body, form, definitions)
     answer.content_type = XML if form.xml else JSON
     return answer
+
+
+@lru_cache(maxsize=4096)
+def _http_date(seconds: int) -> bytes:
+    """As RFC 9110 §5.6.7 writes it; what was written together is read together."""
+    return formatdate(seconds, usegmt=True).encode()
 
 
 def _written(body: bytes, form: Form, definitions: Definitions) -> bytes:

@@ -27,7 +27,6 @@ from fhir_server.search.predicate import (
     one_of,
 )
 
-LEVELS: Final = ("patient", "user", "system")
 PARAMETERS: Final = ("category", "type", "code", "_security")
 
 _SHAPE: Final = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.([a-z]+|\*)(?:\?(.+))?", re.ASCII)

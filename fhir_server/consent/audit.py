@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Protocol
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlencode
 
 import orjson
 
@@ -34,6 +34,7 @@ ACTIONS: Final[Mapping[str, str]] = {
 # hidden one.
 _IDENTITY: Final = frozenset(
     {"_id", "identifier", "name", "family", "given", "phonetic", "birthdate", "telecom", "email", "phone"}
+    | {"death-date", "group-identifier", "requisition", "accession", "related-id", "container-id", "sourceid"}
     | {"_filter", "_text", "_content"}
 )
 _HOPS: Final = re.compile(r"[.:]")
@@ -70,7 +71,7 @@ def row(actor: Actor, trace: Traced, *, outcome: str, now: int, id: str = "") ->
         "version": trace.version,
         "vis": trace.vis,
         "release_at": trace.release_at,
-        "query": b64encode(redacted(trace.query).encode()).decode(),
+        "query": trace.query and b64encode(redacted(trace.query).encode()).decode(),
         "request": trace.request_id,
         "authorization": _decides(actor, trace, outcome),
     }
@@ -82,6 +83,13 @@ def row(actor: Actor, trace: Traced, *, outcome: str, now: int, id: str = "") ->
 def redacted(query: str) -> str:
     """The query with `*` for every value that says who somebody is, or which resource is meant."""
     return "&".join(map(_redacted, query.split("&")))
+
+
+def told(used: Iterable[tuple[str, str]], custom: frozenset[str]) -> str:
+    """The parameters of a search as a query that a trace may hold: `*` too for every value of a search parameter of
+    one's own, which may be made of anything. `custom`: the codes of those."""
+    pairs = [(name, value if custom.isdisjoint(_HOPS.split(name)) else "*") for name, value in used]
+    return urlencode(pairs, safe="*")
 
 
 def _redacted(parameter: str) -> str:

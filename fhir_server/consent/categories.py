@@ -32,7 +32,8 @@ class Category(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables, ready for use. `kinds`: name to codings; `rows`: resource type to (kind or "", category)."""
+    """The tables, ready for use. `kinds`: name to codings; `rows`: resource type to (kind or "", category); `codes`
+    and `starts`: system to what its codes, or the beginnings of its codes, bring."""
 
     names: Mapping[str, str]
     kinds: Mapping[str, frozenset[tuple[str, str]]]
@@ -40,7 +41,7 @@ class Tables:
     classes: Mapping[str, str]
     by_author: Mapping[str, Mapping[str, str]]
     cross_border: frozenset[str]
-    codes: Mapping[tuple[str, str], str]
+    codes: Mapping[str, Mapping[str, str]]
     starts: Mapping[str, tuple[tuple[str, str], ...]]
 
 
@@ -62,12 +63,7 @@ def tables() -> Tables:
         classes={code: name for name, codes in classes["classes"].items() for code in codes},
         by_author=classes["by_author"],
         cross_border=frozenset(resources["cross_border"]),
-        codes={
-            (system, code): row["label"]
-            for row in sensitivity["rows"]
-            for system in row["systems"]
-            for code in row.get("codes", ())
-        },
+        codes=_codes(sensitivity["rows"]),
         starts=_starts(sensitivity["rows"]),
     )
 
@@ -87,10 +83,9 @@ def sensitivities(codings: Iterable[tuple[str, str]]) -> frozenset[str]:
     """The sensitivity labels that codings, as (system, code), bring to the resource that holds them."""
     found = set()
     codes, starts = tables().codes, tables().starts
-    for coding in codings:
-        if coding in codes:
-            found.add(codes[coding])
-        system, code = coding
+    for system, code in codings:
+        if system in codes and code in codes[system]:
+            found.add(codes[system][code])
         if system in starts:
             found.update(label for start, label in starts[system] if code.startswith(start))
     return frozenset(found)
@@ -122,6 +117,14 @@ def _codings(resource: Mapping[str, Any], names: Iterable[str]) -> Iterator[tupl
             for coding in concept.get("coding", ()) if isinstance(concept, Mapping) else ():
                 if isinstance(coding.get("code"), str):
                     yield str(coding.get("system", "")), coding["code"]
+
+
+def _codes(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        for system in row["systems"]:
+            found.setdefault(system, {}).update(dict.fromkeys(row.get("codes", ()), row["label"]))
+    return found
 
 
 def _starts(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[tuple[str, str], ...]]:

@@ -7,9 +7,9 @@ identifier that is not resolved, does not land in the mother's record.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fhir_server.consent.keys import link_of
 from fhir_server.errors import Invalid, Issue
@@ -49,44 +49,43 @@ def patient_place(definitions: Definitions, type_: str) -> str:
     return type_
 
 
-def links_of(resource: Mapping[str, Any], *, base: str = "") -> frozenset[str]:
-    """Every resource of this server that it points to by a literal reference or an attachment's url, as "Type/id"."""
-    return frozenset(links_in(objects_in(resource), base))
+class Said(NamedTuple):
+    """What the JSON objects of a resource say of others, and in codes.
+
+    `references`: those objects that have one; `urls`: that may lead to content; `codings`: as (system, code).
+    """
+
+    references: list[Mapping[str, Any]]
+    urls: list[str]
+    codings: list[tuple[str, str]]
 
 
-def objects_in(resource: object) -> list[dict[str, Any]]:
-    """Every JSON object of a resource, itself included, in one walk."""
-    found: list[dict[str, Any]] = []
+def said_in(resource: object) -> Said:
+    """All of it, at any depth, in one walk."""
+    said = Said([], [], [])
     # What the walk comes to, it goes through in its turn: no stack grows, and a list costs less than a generator.
-    containers = [resource]
-    for container in containers:
-        values: Any = container
-        if isinstance(container, dict):
-            found.append(container)
-            values = container.values()
-        for each in values:
-            kind = type(each)
-            if kind is dict or kind is list:
-                containers.append(each)
-    return found
+    values = [resource]
+    for each in values:
+        if type(each) is list:
+            values += each
+        elif type(each) is dict:
+            values += each.values()
+            if "reference" in each:
+                said.references.append(each)
+            if "url" in each and "Binary/" in str(each["url"]):
+                said.urls.append(each["url"])
+            if "system" in each and type(each.get("code")) is type(each["system"]) is str:
+                said.codings.append((each["system"], each["code"]))
+    return said
 
 
-def links_in(objects: Iterable[Mapping[str, Any]], base: str = "") -> Iterator[str]:
-    """What each of these objects points to, as `links_of` gives it."""
-    for each in objects:
-        if "reference" in each and (link := link_of(each["reference"], base)):
-            yield link
-        if "url" in each and "Binary/" in str(each["url"]) and (link := link_of(each["url"], base)):
-            yield link
+def links_of(said: Said, *, base: str = "") -> frozenset[str]:
+    """Every resource of this server that is pointed to by a literal reference or an attachment's url, as "Type/id".
 
-
-def codings_in(objects: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Those of these objects that are a coding, as (system, code)."""
-    for each in objects:
-        if "system" in each and "code" in each:
-            system, code = each["system"], each["code"]
-            if isinstance(system, str) and isinstance(code, str):
-                yield system, code
+    `base`: the FHIR base url of this server.
+    """
+    texts = [each["reference"] for each in said.references] + said.urls
+    return frozenset([link for text in texts if (link := link_of(text, base))])
 
 
 def values_at(value: Any, path: str) -> Iterator[Any]:
@@ -100,23 +99,20 @@ def values_at(value: Any, path: str) -> Iterator[Any]:
             yield each
 
 
+@lru_cache(maxsize=512)
 def _paths(definitions: Definitions, type_: str) -> tuple[tuple[str, ...], ...]:
     """The elements that place the type in the compartment, those that say what it is about apart and first."""
     if type_ in _BESIDE:
         return ((_BESIDE[type_],),)
-    codes = definitions.compartment("Patient").get(type_, ())
     parameters = definitions.search_parameters(type_)
-    return _groups(type_, codes, tuple([parameters[code].expression if code in parameters else "" for code in codes]))
-
-
-@lru_cache(maxsize=512)
-def _groups(type_: str, codes: tuple[str, ...], expressions: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """The elements that search parameters lead to, by their codes and expressions."""
-    known = dict(zip(codes, expressions, strict=True))
+    known = {
+        code: parameters[code].expression if code in parameters else ""
+        for code in definitions.compartment("Patient").get(type_, ())
+    }
     about = [code for code in _ABOUT if code in known]
     groups = [
         tuple(dict.fromkeys(path for code in part for path in _elements(type_, known[code])))
-        for part in (about, [code for code in codes if code not in about])
+        for part in (about, [code for code in known if code not in about])
     ]
     return tuple(paths for paths in groups if paths)
 

@@ -8,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fhir_server.consent.compartment import objects_in
+from fhir_server.consent.compartment import Said
 from fhir_server.consent.keys import link_of
 from fhir_server.consent.kinds import kind_of
 
 _SAID: Final = ("display", "_display", "identifier", "_identifier")
 
 
-def without_displays(resource: Mapping[str, Any], *, base: str = "") -> dict[str, Any]:
+def without_displays(resource: Mapping[str, Any], said: Said, *, base: str = "") -> dict[str, Any]:
     """The members of a resource that change when its references to record resources other than Patient say no more than
-    where they lead; empty when none does. `base`: the FHIR base url of this server.
+    where they lead; empty when none does. `said`: what is said in it; `base`: the FHIR base url of this server.
 
     A Bundle is kept as it was sent, or its signature would no longer hold: it is seen only where all it points to is.
     """
-    if resource.get("resourceType") == "Bundle" or not any(_names_record(each, base) for each in objects_in(resource)):
+    if resource.get("resourceType") == "Bundle" or not any(_names_record(each, base) for each in said.references):
         return {}
     bare = {name: _bare(each, base) for name, each in resource.items() if isinstance(each, (dict, list))}
     return {name: each for name, each in bare.items() if each is not resource[name]}

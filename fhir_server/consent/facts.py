@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fhir_server.auth.actor import Actor
 from fhir_server.consent.categories import category_of, sensitivities
-from fhir_server.consent.compartment import codings_in, links_in, objects_in, patient_of, patient_place, values_at
+from fhir_server.consent.compartment import Said, links_of, patient_of, patient_place, said_in, values_at
 from fhir_server.consent.data_time import PARIS, data_time
 from fhir_server.consent.keys import author_keys, keys_of
 from fhir_server.consent.kinds import kind_of, may_have_patient
@@ -41,11 +41,13 @@ def facts_of(
     replaced: Facts | None = None,
     base: str = "",
     through: frozenset[str] = frozenset(),
+    said: Said | None = None,
 ) -> Facts:
     """The facts of a resource that R4 finds valid, as `depositor` writes it at `now` (microseconds).
 
     `before`: of the version it follows; `replaced`: of the document it replaces; `base`: the FHIR base url of this
-    server; `through`: the patients of what it points to, for a resource that names none itself (a Provenance).
+    server; `through`: the patients of what it points to, for a resource that names none itself (a Provenance); `said`:
+    what `said_in` finds in it, where that is known already.
     Raises Invalid, naming the place, for no patient or two (except in a server run without authorization, where a
     resource may be nobody's), for an unknown visibility (COD-8), for INVISIBLE_PATIENT beside MASQUE_PS (DOC-24), and
     for hiding from the patient what is already visible to them (REC-124).
@@ -56,7 +58,7 @@ def facts_of(
     vis = _visibility(type_, labels.vis, depositor, before, replaced)
     by_patient = depositor.role in _HOLDERS if before is None else _by_holder(before)
     category = category_of(resource, by_patient=by_patient)
-    objects = objects_in(resource)
+    said = said or said_in(resource)
     return Facts(
         rtype=type_,
         id=id,
@@ -65,14 +67,14 @@ def facts_of(
         type_code=category.type_code,
         class_code=category.class_code,
         vis=vis,
-        labels=labels.labels | sensitivities(codings_in(objects)) | _kept_labels(depositor, before, replaced),
+        labels=labels.labels | sensitivities(said.codings) | _kept_labels(depositor, before, replaced),
         authors=before.authors if before else author_keys(depositor),
         participants=_participants(resource, base),
         data_time=data_time(resource),
         deposited_at=before.deposited_at if before else now,
         release_at=_release(vis, now, before, replaced),
         lineage=_lineage(before or replaced, f"{type_}/{id}"),
-        links=frozenset(links_in(objects, base)) - {f"{type_}/{id}"},
+        links=links_of(said, base=base) - {f"{type_}/{id}"},
     )
 
 

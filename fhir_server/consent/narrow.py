@@ -123,7 +123,12 @@ class Narrow:
     async def _predicate(
         self, snapshot: Snapshot, actor: Actor, records: Iterable[str], letter: str, only: Collection[str] | None
     ) -> Predicate:
-        policies = {each: await self.policy(snapshot, each) for each in dict.fromkeys(records)}
+        patients = dict.fromkeys(records)
+        versions = tuple([(each, await snapshot.policy_version(each)) for each in patients])
+        known = self._predicates.known(actor, versions, self._clock(), letter=letter, only=only)
+        if known is not None:
+            return known
+        policies = {each: await self.policy(snapshot, each) for each in patients}
         return self._predicates.predicate(actor, policies, self._clock(), letter=letter, only=only)
 
     async def _pointing(self, snapshot: Snapshot, id: str) -> list[Facts]:

@@ -19,7 +19,10 @@ from fhir_server.search.predicate import AllRefs, And, AnyRef, Not, Or, Predicat
 
 # Facts that a rule compares with the present: who is asked about them asks anew each time.
 _PRESENT: Final = frozenset({"deposited_at", "release_at"})
-_Key: TypeAlias = tuple[Actor, tuple[tuple[str, int], ...], str, frozenset[str] | None]
+Versions: TypeAlias = tuple[tuple[str, int], ...]
+"""Patients and the versions of their policies."""
+
+_Key: TypeAlias = tuple[Actor, Versions, str, frozenset[str] | None]
 
 
 class Remembered:
@@ -42,18 +45,32 @@ class Remembered:
     ) -> Predicate:
         """What `Rules.predicate` says to the same."""
         versions = tuple([(patient, policy.version) for patient, policy in policies.items()])
-        key = (actor, versions, letter, None if only is None else frozenset(only))
-        known = self._known.get(key)
-        if known and known[1].holds(now):
-            self._known.move_to_end(key)
-            return known[0]
+        known = self.known(actor, versions, now, letter=letter, only=only)
+        if known is not None:
+            return known
         made = self._rules.predicate(actor, policies, now, letter=letter, only=only)
         if not _asks_the_present(made):
+            key = _key(actor, versions, letter, only)
             self._known[key] = (made, _steady(policies, now))
             self._known.move_to_end(key)
             if len(self._known) > self._size:
                 self._known.popitem(last=False)
         return made
+
+    def known(
+        self, actor: Actor, versions: Versions, now: int, *, letter: str, only: Collection[str] | None
+    ) -> Predicate | None:
+        """The same if it is remembered: the policies themselves are not needed then."""
+        key = _key(actor, versions, letter, only)
+        known = self._known.get(key)
+        if known is None or not known[1].holds(now):
+            return None
+        self._known.move_to_end(key)
+        return known[0]
+
+
+def _key(actor: Actor, versions: Versions, letter: str, only: Collection[str] | None) -> _Key:
+    return actor, versions, letter, None if only is None else frozenset(only)
 
 
 def _steady(policies: Mapping[str, RecordPolicy], now: int) -> Span:

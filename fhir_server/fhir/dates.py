@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import lru_cache
 
 DateRange = tuple[int, int]
 
-MICROSECOND = 1
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
 _EPOCH = date(1970, 1, 1).toordinal()
-
-BEGINNING = (date.min.toordinal() - _EPOCH) * DAY - 14 * HOUR
-"""Before every FHIR date: the low end of a Period without start."""
-END = (date.max.toordinal() - _EPOCH + 1) * DAY + 14 * HOUR
-"""After every FHIR date: the high end of a Period without end."""
 
 _YEAR = r"(?!0000)(\d{4})"
 _DAY = r"-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
@@ -81,25 +76,6 @@ def search_range(text: str, *, zone: tzinfo = UTC) -> DateRange:
     if found:
         return _moment(found.groups(), zone)
     raise ValueError("not a FHIR date")
-
-
-def period_range(start: str | None, end: str | None, *, zone: tzinfo = UTC) -> DateRange:
-    """The range of a Period from its FHIR dateTimes, an absent one being open; ValueError as `date_range`.
-
-    The end includes all of what it says: a period ending `2024-05` ends with the last day of May. A period that ends
-    before it starts covers nothing, and is given as the empty range at its start.
-    """
-    low = date_range(start, zone=zone)[0] if start else BEGINNING
-    high = date_range(end, zone=zone)[1] if end else END
-    return low, max(low, high)
-
-
-def time_range(text: str) -> DateRange:
-    """The range of a FHIR time in microseconds since midnight; ValueError if it is none."""
-    found = _TIME(text)
-    if not found:
-        raise ValueError("not a FHIR time")
-    return _of_day(*found.groups())
 
 
 def parse_instant(text: str) -> int:
@@ -161,8 +137,14 @@ def _midnight(ordinal: int, zone: tzinfo) -> int:
     if zone is UTC:
         return utc
     # The day after 9999-12-31 has no datetime of its own: it begins with the offset of that day.
-    known = date.fromordinal(min(ordinal, date.max.toordinal()))
-    return utc - _offset(datetime(known.year, known.month, known.day, tzinfo=zone))
+    return utc - _offset_of_day(min(ordinal, date.max.toordinal()), zone)
+
+
+@lru_cache(maxsize=4096)
+def _offset_of_day(ordinal: int, zone: tzinfo) -> int:
+    """How far the clock of the zone is ahead of UTC as the day begins, in microseconds."""
+    day = date.fromordinal(ordinal)
+    return _offset(datetime(day.year, day.month, day.day, tzinfo=zone))
 
 
 def _moment(parts: tuple[str | None, ...], zone: tzinfo) -> DateRange:

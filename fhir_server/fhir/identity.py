@@ -110,17 +110,6 @@ def judge_ins(system: str, value: str, *, strict: bool = True, expression: str =
     return tuple(Issue("value", french, expression, how, diagnostics=english) for how, french, english in told)
 
 
-def ins_of(patient: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """The identifiers of a Patient that are INS, in their order."""
-    return tuple(each for each in patient.get("identifier", ()) if each.get("system") in INS_SYSTEMS)
-
-
-def same_ins(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    """Whether two identifiers are the same INS (ID-6): one system, the same 15 characters."""
-    known = left.get("system") in INS_SYSTEMS and left.get("value") is not None
-    return known and (left["system"], left["value"]) == (right.get("system"), right.get("value"))
-
-
 def patient_identifier(system: str, value: str) -> dict[str, Any]:
     """An Identifier of a patient, with the type and use fr-core gives to the systems it knows."""
     known = _PATIENT_IDENTIFIERS.get(system)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple
 
 Kind = Literal["relative", "absolute", "fragment", "urn", "conditional", "invalid"]
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedReference:
+class ParsedReference(NamedTuple):
     """What a reference says, without looking anything up; a part it does not say is empty.
 
     - relative: `Patient/1`, `Patient/1/_history/2`: type, id, version
@@ -31,6 +30,10 @@ class ParsedReference:
 
 _INVALID = ParsedReference("invalid")
 
+_REMEMBERED: Final = 4096
+_SHORT: Final = 256
+"""Characters of a text that is worth remembering."""
+
 _ID = r"[A-Za-z0-9.\-]{1,64}"
 _RESOURCE = rf"([A-Z][A-Za-z]+)/({_ID})(?:/_history/({_ID}))?"
 
@@ -43,6 +46,11 @@ _url = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+").fullmatch
 
 def parse_reference(text: str) -> ParsedReference:
     """The parts of a literal reference; kind `invalid` if it has none of the forms of R4. Never raises."""
+    # Each reference of a resource is read by validation, links, facts and index in turn.
+    return _remembered(text) if len(text) <= _SHORT else _parsed(text)
+
+
+def _parsed(text: str) -> ParsedReference:
     found = _relative(text)
     if found:
         type, id, version = found.groups("")
@@ -64,3 +72,6 @@ def _parse_absolute(text: str) -> ParsedReference:
         base, type, id, version = found.groups("")
         return ParsedReference("absolute", type, id, version, base)
     return ParsedReference("absolute") if _url(text) else _INVALID
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED)(_parsed)

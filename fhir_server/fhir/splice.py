@@ -15,11 +15,11 @@ import orjson
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENTRIES: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_DIV: Final = re.compile(rb'"div"\s*:\s*"(?:[^"\\]|\\.)*"')
+_DIV: Final = re.compile(rb'"div"\s*:\s*"[^"\\]*(?:\\.[^"\\]*)*"')
 _HREF: Final = re.compile(rb'(\b(?:href|src)\s*=\s*(?:\\"|\'))(urn:[^"\'\\<>]+)(\\"|\')')
 _STAMP: Final = b"0000-00-00T00:00:00.000Z"
 # Keys whose values are uris that a Bundle's fullUrl may stand in (http.html#trules): an Identifier.value is not one.
-_LINK: Final = re.compile(rb'"(reference|url|uri|value(?:Ur[il]|Uuid|Oid))"(\s*:\s*)("(?:[^"\\]|\\.)*")')
+_LINK: Final = re.compile(rb'"(reference|url|uri|value(?:Ur[il]|Uuid|Oid))"(\s*:\s*)("[^"\\]*(?:\\.[^"\\]*)*")')
 
 
 def members(body: bytes) -> dict[str, bytes]:
@@ -38,10 +38,10 @@ def with_identity(body: bytes, id: str, version: int) -> tuple[bytes, int]:
 
     What else the client put into meta (profile, tag, security, source, extension) stays.
     """
-    parts = members(body)
+    parts = _MEMBERS.decode(body)
     type_ = parts.pop("resourceType")
     parts.pop("id", None)
-    meta = members(parts.pop("meta", b"{}"))
+    meta = _MEMBERS.decode(parts.pop("meta", b"{}"))
     for taken in ("versionId", "lastUpdated", "_versionId", "_lastUpdated"):
         meta.pop(taken, None)
     head = b'{"resourceType":%s,"id":"%s","meta":{"versionId":"%d","lastUpdated":"' % (type_, id.encode(), version)
@@ -50,12 +50,12 @@ def with_identity(body: bytes, id: str, version: int) -> tuple[bytes, int]:
 
 def with_members(body: bytes, changes: Mapping[str, Any]) -> bytes:
     """The object with these top-level members set (None: removed); others keep their bytes and order."""
-    parts = members(body)
+    parts = _MEMBERS.decode(body)
     for name, value in changes.items():
         if value is None:
             parts.pop(name, None)
         else:
-            parts[name] = orjson.dumps(value)
+            parts[name] = msgspec.Raw(orjson.dumps(value))
     return b"{" + _tail(parts)[1:] + b"}"
 
 
@@ -66,8 +66,9 @@ def with_links(body: bytes, resolve: Callable[[str, str], str | None]) -> bytes:
     """
 
     def change(found: re.Match[bytes]) -> bytes:
-        target = resolve(found[1].decode(), orjson.loads(found[3]))
-        return found[0] if target is None else b'"%s"%s%s' % (found[1], found[2], orjson.dumps(target))
+        key, colon, uri = found.groups()
+        target = resolve(key.decode(), orjson.loads(uri) if b"\\" in uri else uri[1:-1].decode())
+        return found[0] if target is None else b'"%s"%s%s' % (key, colon, orjson.dumps(target))
 
     return _LINK.sub(change, body)
 
@@ -82,5 +83,5 @@ def with_narrative_links(body: bytes, resolve: Callable[[str], str | None]) -> b
     return _DIV.sub(lambda div: _HREF.sub(link, div[0]), body) if b"urn:" in body else body
 
 
-def _tail(parts: Mapping[str, bytes]) -> bytes:
-    return b"".join(b",%s:%s" % (orjson.dumps(name), raw) for name, raw in parts.items())
+def _tail(parts: Mapping[str, msgspec.Raw]) -> bytes:
+    return b"".join([b",%s:%s" % (orjson.dumps(name), raw) for name, raw in parts.items()])

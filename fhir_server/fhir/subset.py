@@ -19,7 +19,6 @@ from fhir_server.fhir.splice import members
 SUMMARIES: Final = ("true", "text", "data")
 SUBSETTED: Final = b'{"system":"http://terminology.hl7.org/CodeSystem/v3-ObservationValue","code":"SUBSETTED"}'
 
-Cut: TypeAlias = Callable[[str, bytes], bytes]
 _Keeps: TypeAlias = Callable[[ElementDefinition], bool]
 # What is kept of a member: all of it (None), or the members of its values that a table of the same kind names.
 _Members: TypeAlias = Mapping[str, "_Members | None"]

@@ -13,6 +13,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from functools import cache, lru_cache
 from importlib.resources import files
+from math import isfinite
 from typing import Any, Final
 
 import orjson
@@ -43,12 +44,14 @@ class _Unit:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """(value + offset) × numerator / denominator is the value in `base`."""
+    """(value + offset) × numerator / denominator is the value in `base`. `shift`: the power of ten that this is, where
+    it is one."""
 
     numerator: Decimal
     denominator: Decimal
     offset: Decimal
     base: str
+    shift: int | None
 
 
 class _Unknown(Exception):
@@ -72,13 +75,30 @@ def canonical(value: Decimal, code: str) -> tuple[Decimal, str] | None:
     return _ROUNDED.divide(exact, scale.denominator), scale.base
 
 
+def canonical_float(value: float, code: str) -> tuple[float, str] | None:
+    """As `canonical`, for the decimal that a float is written as; the result is the float next to the exact one."""
+    scale = _scale(code) if len(code) <= MAX_LENGTH else None
+    if scale is not None and scale.shift is not None and "e" not in (digits := repr(value)) and isfinite(value):
+        # Most units are others times a power of ten, which costs the least where it is written.
+        return float(f"{digits}e{scale.shift}"), scale.base
+    found = canonical(Decimal(repr(value)), code)
+    return (float(found[0]), found[1]) if found else None
+
+
 @lru_cache(maxsize=4096)
 def _scale(code: str) -> _Scale | None:
     try:
         offset, unit = _with_offset(code)
     except _Unknown:
         return None
-    return _Scale(Decimal(unit.factor.numerator), Decimal(unit.factor.denominator), offset, _text(unit.powers))
+    numerator, denominator = unit.factor.as_integer_ratio()
+    shift = _power_of_ten(unit.factor) if not offset else None
+    return _Scale(Decimal(numerator), Decimal(denominator), offset, _text(unit.powers), shift)
+
+
+def _power_of_ten(factor: Fraction) -> int | None:
+    above, below = str(factor.numerator), str(factor.denominator)
+    return len(above) - len(below) if {above.rstrip("0"), below.rstrip("0")} == {"1"} else None
 
 
 def _with_offset(code: str) -> tuple[Decimal, _Unit]:

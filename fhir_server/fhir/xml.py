@@ -17,6 +17,10 @@ Element = etree._Element
 FHIR: Final = "http://hl7.org/fhir"
 XHTML: Final = "http://www.w3.org/1999/xhtml"
 
+MOST_ATTRIBUTES: Final = 64
+"""Of one element; and prefixes of namespaces in a document, which lxml gathers anew for every narrative. To read n
+attributes it takes a time that grows with n²: a megabyte of them, some minutes."""
+
 # Parsers hold options only: lxml gives every parse its own context.
 _FRAGMENT: Final = etree.XMLParser(
     resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False
@@ -35,12 +39,15 @@ _DOCUMENT: Final = etree.XMLParser(
 # HTML has no end tag for these.
 _VOID: Final = frozenset(f"{{{XHTML}}}{name}" for name in ("area", "br", "col", "hr", "img"))
 _MARKUP: Final = (b"<", b"=")
+_PREFIXED: Final = b"xmlns:"
+_prefixes = re.compile(rb"xmlns:([^\s=]+)").findall
 _DECLARED = re.compile(rb"(?:\xef\xbb\xbf)?<\?xml[^>]*?\sencoding\s*=\s*[\"'](?!(?i:utf-8|us-ascii)[\"'])").match
 # An XPath can give anything; this one gives strings that know where they stand.
 _text_between: Callable[[Element], list[Any]] = etree.XPath(  # type: ignore[assignment]
     "//f:*/text()[normalize-space()]", namespaces={"f": FHIR}
 )
 _string_value: Callable[[Element], str] = etree.XPath("string()")  # type: ignore[assignment]
+_is_crowded: Callable[[Element], bool] = etree.XPath(f"boolean(//*[@*[{MOST_ATTRIBUTES + 1}]])")  # type: ignore[assignment]
 
 attributes: Callable[[Element], list[tuple[str, str]]] = etree._Element.items  # type: ignore[assignment]
 """The attributes of an element, name (`{namespace}name`) and value; namespaces declared are none."""
@@ -50,12 +57,13 @@ def parse_fragment(text: str) -> Element:
     """The root element of a piece of XML in a string, such as `Narrative.div`.
 
     Comments and processing instructions stay in the tree. Malformed if it is not well-formed, has a DOCTYPE or an XML
-    declaration, names an entity XML itself does not know, or nests deeper than libxml2's 256.
+    declaration, names an entity XML itself does not know, nests deeper than libxml2's 256, or has more than
+    `MOST_ATTRIBUTES` in one element.
     """
     if "<!DOCTYPE" in text:
         raise Malformed("XML with a DOCTYPE is refused.")
     try:
-        return etree.fromstring(text, _FRAGMENT)
+        return _with_few_attributes(etree.fromstring(text, _FRAGMENT))
     except etree.XMLSyntaxError as error:
         raise _unreadable(error) from None
     except ValueError:
@@ -65,21 +73,31 @@ def parse_fragment(text: str) -> Element:
 def parse_document(body: bytes) -> Element:
     """The root element of an XML document in UTF-8, a byte order mark or not.
 
-    Comments stay in the tree, processing instructions do not. Malformed if it is not well-formed, has a DOCTYPE, or
-    nests deeper than libxml2's 2,048; UnsupportedMediaType if it declares another encoding; TooLarge, before anything
-    is built, for more than `MAX_PARTS` tags or attributes.
+    Comments stay in the tree, processing instructions do not. Malformed if it is not well-formed, has a DOCTYPE, nests
+    deeper than libxml2's 2,048, or has more than `MOST_ATTRIBUTES` in one element or prefixes in all;
+    UnsupportedMediaType if it declares another encoding; TooLarge, before anything is built, for more than `MAX_PARTS`
+    tags or attributes.
     """
     if any(body.count(mark) > MAX_PARTS for mark in _MARKUP):
         raise TooLarge(f"A body may have {MAX_PARTS} tags and as many attributes.")
     # Sound on the bytes, for the parser reads them as UTF-8 whatever they say of themselves.
     if b"<!DOCTYPE" in body:
         raise Malformed("XML with a DOCTYPE is refused.")
+    if body.count(_PREFIXED) > MOST_ATTRIBUTES and len(set(_prefixes(body))) > MOST_ATTRIBUTES:
+        raise Malformed(f"XML may declare {MOST_ATTRIBUTES} prefixes of namespaces.")
     if _DECLARED(body):
         raise UnsupportedMediaType("XML of FHIR is in UTF-8.", expression="Content-Type")
     try:
-        return etree.fromstring(body, _DOCUMENT)
+        return _with_few_attributes(etree.fromstring(body, _DOCUMENT))
     except etree.XMLSyntaxError as error:
         raise _unreadable(error) from None
+
+
+def _with_few_attributes(root: Element) -> Element:
+    """The tree, if it can be read in a time that grows with its size alone."""
+    if _is_crowded(root):
+        raise Malformed(f"An element of XML may have {MOST_ATTRIBUTES} attributes.")
+    return root
 
 
 def stray_text(root: Element) -> Element | None:

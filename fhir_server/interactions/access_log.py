@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Final
-from urllib.parse import urlencode
 
 import orjson
 
 from fhir_server.consent.audit_search import Reader, as_seen, search_audits
 from fhir_server.context import Answer, Context, Request
 from fhir_server.errors import Malformed, NotFound
-from fhir_server.fhir.bundle import Entry, Link, bundle
-from fhir_server.interactions.paging import CURSOR, binding
+from fhir_server.fhir.bundle import Entry, bundle
+from fhir_server.interactions.paging import ABOUT_FORM, Pages, split
 
-_PASSED_OVER: Final = ("_format", "_pretty", CURSOR, "patient")
 _DEFINED: Final = "http://hl7.org/fhir/SearchParameter/AuditEvent-"
 SEARCH_PARAMETERS: Final = [
     {"name": name, "definition": _DEFINED + name, "type": kind}
@@ -51,21 +49,20 @@ async def search(ctx: Context, request: Request) -> Answer:
     """The log of one patient, newest first, in pages; empty for whoever it is not for."""
     ctx.allow("AuditEvent", "s")
     patient = _patient(ctx, request)
-    pairs = [pair for pair in request.query if pair[0] not in _PASSED_OVER]
-    query = urlencode([("patient", f"Patient/{patient}"), *sorted(pairs)])
-    ctx.trace.query = query
+    cursor, given = split(request)
+    pairs = [pair for pair in given if pair[0] not in (*ABOUT_FORM, "patient")]
+    pages = Pages(ctx, request, "AuditEvent", [("patient", f"Patient/{patient}"), *sorted(pairs)])
+    ctx.trace.query = pages.query
+    after = pages.after(cursor)
     async with ctx.store.snapshot() as snapshot:
         await ctx.about(snapshot, "Patient", patient)
         visible = await ctx.services.narrow.for_search(snapshot, ctx.actor, (patient,), only=("AuditEvent",))
         reader = Reader(ctx.actor, patient, visible, ctx.now(), ctx.base)
-        page = await search_audits(snapshot, reader, pairs, before=_before(ctx, request, query))
+        page = await search_audits(snapshot, reader, pairs, before=after[1] if after else None)
     await ctx.record()
-    links = [Link("self", f"{ctx.base}/AuditEvent?{query}")]
-    if page.before is not None:
-        cursor = ctx.services.cursors.seal(((), page.before), query=query, binding=binding(ctx))
-        links.append(Link("next", f"{ctx.base}/AuditEvent?{query}&{CURSOR}={cursor}"))
     entries = [Entry(f"{ctx.base}/AuditEvent/{each['id']}", orjson.dumps(each), "match") for each in page.events]
-    return Answer(200, bundle("searchset", entries, links=links))
+    last = None if page.before is None else ((), page.before)
+    return Answer(200, bundle("searchset", entries, links=pages.links(cursor, last)))
 
 
 async def search_compartment(ctx: Context, request: Request) -> Answer:
@@ -88,10 +85,3 @@ def _patient(ctx: Context, request: Request) -> str:
     if len(found) != 1:
         raise Malformed("The access log is that of one patient.", expression="patient")
     return found.pop()
-
-
-def _before(ctx: Context, request: Request, query: str) -> int | None:
-    cursors = [value for name, value in request.query if name == CURSOR]
-    if not cursors:
-        return None
-    return ctx.services.cursors.open(cursors[-1], query=query, binding=binding(ctx))[1]

@@ -5,7 +5,7 @@ A search inside an interaction is the caller's own search: it sees what a GET by
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -67,7 +67,10 @@ def read_criteria(ctx: Context, type_: str, criteria: Iterable[tuple[str, str]],
     pairs = [pair for pair in criteria if pair[0] not in ("_format", "_pretty")]
     query = read_query(ctx, type_, pairs, strict=True)
     if query.warnings:
-        raise Malformed(issues=[replace(each, severity="error") for each in query.warnings])
+        # Read strictly, a search passes over nothing but parameters without a value.
+        raise Malformed(
+            issues=[Issue("required", "This parameter has no value.", each.expression) for each in query.warnings]
+        )
     for name, _ in pairs:
         if name.partition(":")[0] in _SHAPING:
             raise Malformed("This parameter is no criterion.", expression=name)
@@ -90,7 +93,7 @@ async def resolved(
     for uri in wanted:
         found = await target_of(ctx, snapshot, uri)
         if len(found) != 1:
-            raise unresolved()
+            raise unresolved(resource, uri)
         targets[uri] = found.pop()
     body = with_links(body, lambda key, uri: targets.get(uri) if key == "reference" else None)
     return body, orjson.loads(body)
@@ -124,11 +127,12 @@ async def target_of(ctx: Context, snapshot: Snapshot, uri: str, without: Collect
 
 
 class Written:
-    """Resources that are about to be written, "Type/id" to resource, as something that criteria can find."""
+    """Resources that are about to be written, as something that criteria can find. `of_type`: those of a type, each
+    with its "Type/id"."""
 
-    def __init__(self, ctx: Context, resources: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, ctx: Context, of_type: Callable[[str], Iterable[tuple[str, dict[str, Any]]]]) -> None:
         self._ctx = ctx
-        self._resources = resources
+        self._of_type = of_type
         self._rows: dict[str, list[tuple[str, Row]]] = {}
 
     def matches(self, uri: str) -> set[str]:
@@ -140,11 +144,7 @@ class Written:
             # A chain leads to what is stored, and is followed there alone.
             return set()
         if type_ not in self._rows:
-            self._rows[type_] = [
-                (link, self._row(type_, link, resource))
-                for link, resource in self._resources.items()
-                if resource["resourceType"] == type_
-            ]
+            self._rows[type_] = [(link, self._row(type_, link, each)) for link, each in self._of_type(type_)]
         return {link for link, row in self._rows[type_] if holds(where, row)}
 
     def _row(self, type_: str, link: str, resource: dict[str, Any]) -> Row:
@@ -152,6 +152,21 @@ class Written:
         return Row(Facts(rtype=type_, id=link.partition("/")[2], kind="record"), entries, self._ctx.now())
 
 
-def unresolved() -> PreconditionFailed:
+def unresolved(resource: dict[str, Any], uri: str) -> PreconditionFailed:
     """The one answer for no match, several matches and matches that are not for this caller."""
-    return PreconditionFailed(issues=[Issue("not-found", "A conditional reference does not resolve to one resource.")])
+    place = next(_places(resource, resource["resourceType"], uri), "")
+    text = "A conditional reference does not resolve to one resource."
+    return PreconditionFailed(issues=[Issue("not-found", text, place)])
+
+
+def _places(value: Any, path: str, uri: str) -> Iterator[str]:
+    """Where a resource has that reference, as FHIRPaths."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if name == "reference" and part == uri:
+                yield f"{path}.reference"
+            else:
+                yield from _places(part, f"{path}.{name}", uri)
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _places(part, f"{path}[{index}]", uri)

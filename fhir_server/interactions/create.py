@@ -79,11 +79,17 @@ def read_body(ctx: Context, request: Request, type_: str) -> tuple[bytes, dict[s
 
 
 async def written(ctx: Context, request: Request, status: int, version: Version) -> Answer:
+    """The answer to a write that stands on its own."""
+    async with ctx.store.snapshot() as snapshot:
+        return await told(ctx, snapshot, request, status, version)
+
+
+async def told(ctx: Context, snapshot: Snapshot, request: Request, status: int, version: Version) -> Answer:
     """The answer to a write, as `Prefer: return` has it; with the resource only if the caller may see it (access §3.5,
-    L11)."""
+    L11). `snapshot`: taken after it was written, since it may itself have changed what its writer sees."""
     location = f"{version.type}/{version.id}/_history/{version.version}"
     body = b""
-    if request.prefer != "minimal" and await sees(ctx, version):
+    if request.prefer != "minimal" and await sees(ctx, snapshot, version):
         body = remarks(ctx, version) if request.prefer == "OperationOutcome" else version.body
     elif request.prefer == "OperationOutcome":
         body = operation_outcome_bytes(())
@@ -95,10 +101,7 @@ def remarks(ctx: Context, version: Version) -> bytes:
     return operation_outcome_bytes(ctx.services.validator.validate(orjson.loads(version.body)))
 
 
-async def sees(ctx: Context, version: Version) -> bool:
-    """Whether the caller may read what they have just written."""
-    if ctx.services.open:
-        return True
-    async with ctx.store.snapshot() as snapshot:
-        visible = await ctx.visible(snapshot, version.type, version.id)
-        return await snapshot.read(version.type, version.id, visible=visible) is not None
+async def sees(ctx: Context, snapshot: Snapshot, version: Version) -> bool:
+    """Whether the caller may read what they have written."""
+    visible = await ctx.visible(snapshot, version.type, version.id)
+    return await snapshot.read(version.type, version.id, visible=visible) is not None

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from fhir_server.consent.compartment import said_in
 from fhir_server.consent.decide import (
     check_document,
     check_document_update,
@@ -109,8 +110,9 @@ class _Making:
     async def facts(self) -> tuple[Facts, Version | None]:
         """What the server knows of it, and the document that it replaces."""
         ctx = self.ctx
-        if not ctx.services.open:
-            self._change(without_displays(self.resource, base=ctx.base))
+        said = said_in(self.resource)
+        if not ctx.services.open and self._change(without_displays(self.resource, said, base=ctx.base)):
+            said = said_in(self.resource)
         replaced = await replaced_document(ctx, self.snapshot, self.resource, self.before)
         facts = facts_of(
             ctx.services.definitions,
@@ -122,6 +124,7 @@ class _Making:
             replaced=replaced.facts if replaced else None,
             base=ctx.base,
             through=await patients_through(ctx, self.snapshot, self.resource, self.siblings),
+            said=said,
         )
         ctx.trace.shows(facts, self.version)
         return facts, replaced
@@ -154,9 +157,11 @@ class _Making:
             keys=(*_keys(self.ctx, self.resource, facts), *once),
         )
 
-    def _change(self, changes: dict[str, Any]) -> None:
+    def _change(self, changes: dict[str, Any]) -> bool:
+        """Whether there was anything to change."""
         if changes:
             self.body, self.resource = with_members(self.body, changes), {**self.resource, **changes}
+        return bool(changes)
 
 
 async def draft_end(ctx: Context, snapshot: Snapshot, before: Version, siblings: Siblings) -> Draft:

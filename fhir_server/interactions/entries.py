@@ -99,5 +99,8 @@ def _patch(resource: Any, body: bytes) -> tuple[bytes, str]:
 
 
 def _http_date(instant: str) -> str:
-    """An instant as If-Modified-Since has it."""
-    return formatdate(parse_instant(instant) // 1_000_000, usegmt=True) if instant else ""
+    """An instant as If-Modified-Since has it; "" for one that no HTTP date can say, which tells nothing."""
+    try:
+        return formatdate(parse_instant(instant) // 1_000_000, usegmt=True) if instant else ""
+    except (ValueError, OverflowError):
+        return ""

@@ -17,12 +17,11 @@ from fhir_server.context import Answer, Context, Request
 from fhir_server.errors import Malformed, NotFound
 from fhir_server.fhir.bundle import Entry, bundle
 from fhir_server.fhir.dates import format_instant, search_range
-from fhir_server.interactions.paging import Pages, split
+from fhir_server.interactions.paging import ABOUT_FORM, Pages, split
 from fhir_server.interactions.whose import covered, view_without_name
 from fhir_server.search.plan import Value
 from fhir_server.storage.interface import Version
 
-_PASSED_OVER: Final = ("_format", "_pretty")
 _GIVEN_HERE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 
 
@@ -41,7 +40,7 @@ async def history_instance(ctx: Context, request: Request) -> Answer:
     type_, id_, _ = request.path
     ctx.allow(type_, "r")
     cursor, asked = _asked(ctx, request)
-    pages = Pages(ctx, f"{type_}/{id_}/_history", asked.pairs)
+    pages = Pages(ctx, request, f"{type_}/{id_}/_history", asked.pairs)
     after = pages.after(cursor)
     async with ctx.store.snapshot() as snapshot:
         visible = await ctx.visible(snapshot, type_, id_)
@@ -79,7 +78,7 @@ async def history_system(ctx: Context, request: Request) -> Answer:
 
 async def _changes(ctx: Context, request: Request, path: str, types: Sequence[str]) -> Answer:
     cursor, asked = _asked(ctx, request)
-    pages = Pages(ctx, path, asked.pairs)
+    pages = Pages(ctx, request, path, asked.pairs)
     after = pages.after(cursor)
     async with ctx.store.snapshot() as snapshot:
         if len(types) == 1:
@@ -120,16 +119,16 @@ def _asked(ctx: Context, request: Request) -> tuple[str, _Asked]:
             asked.since = _range(ctx, name, value)[0]
         elif name == "_at":
             asked.at = _range(ctx, name, value)
-        elif name not in _PASSED_OVER:
+        elif name not in ABOUT_FORM:
             raise Malformed("This parameter is not offered on a history.", expression=name[:100])
-        if name not in _PASSED_OVER:
+        if name not in ABOUT_FORM:
             kept[name] = value
     asked.pairs = tuple(sorted(kept.items()))
     return cursor, asked
 
 
 def _number(value: str) -> int:
-    if not (value.isascii() and value.isdecimal() and 0 < int(value[:10]) < 2**31):
+    if not (value.isascii() and value.isdecimal() and len(value) <= 10 and 0 < int(value) < 2**31):
         raise Malformed("A positive whole number is expected.", expression="_count")
     return int(value)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_server.consent.compartment import links_of
+from fhir_server.consent.compartment import links_of, said_in
 from fhir_server.consent.kinds import kind_of, types
 from fhir_server.context import Context
 from fhir_server.errors import Invalid, Issue
@@ -54,7 +54,7 @@ async def patients_through(
     if ctx.services.open or type_ not in types().carriers:
         return frozenset()
     patients = set()
-    for link in sorted(links_of(resource, base=ctx.base)):
+    for link in sorted(links_of(said_in(resource), base=ctx.base)):
         found = siblings.facts.get(link) or await known(ctx, snapshot, link)
         if found is None and kind_of(link.partition("/")[0]) == "record":
             raise _unknown(type_)

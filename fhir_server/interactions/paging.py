@@ -1,4 +1,7 @@
-"""Links between the pages of a Bundle: bound to the caller and the question, sealed, decided anew on every page."""
+"""Links between the pages of a Bundle: bound to the caller and the question, sealed, decided anew on every page.
+
+What the client said of the form it wants (`_format`, `_pretty`) goes with the links, but is no part of the question.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from fhir_server.fhir.bundle import Link
 from fhir_server.search.plan import Value
 
 CURSOR: Final = "_cursor"
+ABOUT_FORM: Final = ("_format", "_pretty")
+"""Parameters that the door reads (https://hl7.org/fhir/R4/http.html#parameters)."""
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -25,13 +30,17 @@ def split(request: Request) -> tuple[str, list[tuple[str, str]]]:
 
 
 class Pages:
-    """The pages of one question: `path` under the base, `asked` its parameters as understood."""
+    """The pages of one question: `path` under the base, `asked` its parameters as understood.
 
-    def __init__(self, ctx: Context, path: str, asked: Pairs) -> None:
+    `query`: these parameters, urlencoded.
+    """
+
+    def __init__(self, ctx: Context, request: Request, path: str, asked: Pairs) -> None:
+        self.query = urlencode(asked)
         self._cursors = ctx.services.cursors
         self._url = f"{ctx.base}/{path}".rstrip("/")
-        self._asked = list(asked)
-        self._question = f"{path}?{urlencode(self._asked)}"
+        self._form = urlencode([pair for pair in request.query if pair[0] in ABOUT_FORM])
+        self._question = f"{path}?{self.query}"
         self._caller = binding(ctx)
 
     def after(self, cursor: str) -> tuple[tuple[Value, ...], int] | None:
@@ -51,8 +60,8 @@ class Pages:
         return links
 
     def _link(self, cursor: str) -> str:
-        pairs = [*self._asked, (CURSOR, cursor)] if cursor else self._asked
-        return self._url + (f"?{urlencode(pairs)}" if pairs else "")
+        query = "&".join(filter(None, (self.query, self._form, cursor and urlencode({CURSOR: cursor}))))
+        return f"{self._url}?{query}" if query else self._url
 
 
 def binding(ctx: Context) -> str:

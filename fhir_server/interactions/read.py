@@ -49,7 +49,9 @@ async def _find(ctx: Context, type_: str, id_: str, version: int | None) -> Vers
 
 def _parts(request: Request) -> tuple[str, list[str]]:
     """What of the resource is wanted: `_summary` and `_elements`."""
-    asked = dict(request.query) if request.query else {}
+    if not request.query:
+        return "", []
+    asked = dict(request.query)
     summary, elements = asked.get("_summary", ""), asked.get("_elements", "")
     if summary not in ("", "false", *SUMMARIES):
         raise Malformed("true, text, data or false is expected.", expression="_summary")

@@ -67,7 +67,7 @@ def offered(*, log: bool = False) -> dict[tuple[str, str], str]:
 async def answer(ctx: Context, request: Request) -> Answer:
     """The answer to one interaction; refusals are written to the access log before they are raised."""
     try:
-        return await _dispatch(ctx, request)
+        return await _interaction(ctx, request)(ctx, request)
     except FhirServerError as error:
         if ctx.trace.interaction != "transaction":
             await ctx.record(error)
@@ -77,14 +77,19 @@ async def answer(ctx: Context, request: Request) -> Answer:
         raise
 
 
-async def _dispatch(ctx: Context, request: Request) -> Answer:
+async def _bundle(ctx: Context, request: Request) -> Answer:
+    return await batch_or_transaction(ctx, request, answer)
+
+
+def _interaction(ctx: Context, request: Request) -> Interaction:
+    """What is asked for, which the log learns. Raises NotFound, MethodNotAllowed, NotBuilt or Malformed."""
     method = "GET" if request.method == "HEAD" else request.method
     shape = _shape(ctx, request.path)
     if (method, shape) == ("POST", ""):
         ctx.trace.interaction = "batch"
-        return await batch_or_transaction(ctx, request, answer)
+        return _bundle
     if shape.endswith("$"):
-        return await _operation(ctx, request, method, shape)
+        return _operation(ctx, request, method, shape)
     ctx.trace.type = request.path[0] if shape.startswith("T") else ""
     ctx.trace.id = request.path[1] if shape.startswith("T/i") else ""
     asked = request.path[2] if shape.startswith("T/i/T") else ctx.trace.type
@@ -93,14 +98,16 @@ async def _dispatch(ctx: Context, request: Request) -> Answer:
     if known is None:
         raise _refusal(table, method, shape)
     ctx.trace.interaction, interaction = known
-    if not ctx.trace.interaction.startswith(("search", "history")) and (method, shape) not in _BY_CRITERIA:
+    if request.query and not _takes_criteria(ctx.trace.interaction, (method, shape)):
         _check_query(request, _PARTS if interaction in (read, vread) else ())
-    return await interaction(ctx, request)
+    return interaction
 
 
 def _shape(ctx: Context, path: tuple[str, ...]) -> str:
     """The path with its types, ids, versions and operations named by what they are."""
     types = ctx.services.definitions.resource_types
+    if len(path) == 2 and path[0] in types and _ID.fullmatch(path[1]):
+        return "T/i"
     if not path:
         return ""
     parts = []
@@ -120,7 +127,7 @@ def _shape(ctx: Context, path: tuple[str, ...]) -> str:
     return "/".join(parts)
 
 
-async def _operation(ctx: Context, request: Request, method: str, shape: str) -> Answer:
+def _operation(ctx: Context, request: Request, method: str, shape: str) -> Interaction:
     """An operation by POST; by GET too where R4 says that it changes nothing."""
     name = request.path[-1]
     operation = ctx.services.operations.get(_LEVELS.get(shape, "").format(*request.path))
@@ -132,7 +139,11 @@ async def _operation(ctx: Context, request: Request, method: str, shape: str) ->
         allowed = ("GET", "HEAD", "POST") if safe else ("POST",)
         raise MethodNotAllowed("This operation is not invoked so.", allowed=allowed)
     ctx.trace.interaction = name
-    return await operation(ctx, request)
+    return operation
+
+
+def _takes_criteria(code: str, place: tuple[str, str]) -> bool:
+    return code.startswith(("search", "history")) or place in _BY_CRITERIA
 
 
 def _refusal(table: dict[tuple[str, str], tuple[str, Interaction]], method: str, shape: str) -> FhirServerError:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
-from urllib.parse import urlencode
 
+from fhir_server.consent.audit import told
 from fhir_server.context import Answer, Context, Request
 from fhir_server.errors import Forbidden, Issue, Malformed, NotFound
 from fhir_server.fhir.bundle import Entry, bundle
@@ -19,8 +20,11 @@ from fhir_server.interactions.whose import covered, view_of, view_of_compartment
 from fhir_server.search.parse import parse
 from fhir_server.search.plan import Value
 from fhir_server.search.query import Query
+from fhir_server.search.registry import SearchRegistry
 from fhir_server.storage.interface import Snapshot, Version
 
+_REMEMBERED: Final = 2_000
+"""Characters of a question that is worth remembering."""
 COMPARTMENTS: Final = ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson")
 
 
@@ -70,16 +74,43 @@ def read_query(
     compartment: tuple[str, str] | None = None,
 ) -> Query:
     """The parsed query; raises Malformed naming the parameter that cannot be answered."""
-    return parse(
+    settings = ctx.settings
+    given = (
         ctx.services.registry,
         (types,) if isinstance(types, str) else types,
+        tuple(pairs),
+        strict,
+        ctx.base,
+        (settings.page_size, settings.max_page_size),
+        compartment,
+    )
+    short = sum(len(name) + len(value) for name, value in pairs) <= _REMEMBERED
+    return _remembered(*given) if short else _parsed(*given)
+
+
+def _parsed(
+    registry: SearchRegistry,
+    types: tuple[str, ...],
+    pairs: tuple[tuple[str, str], ...],
+    strict: bool,
+    base: str,
+    counts: tuple[int, int],
+    compartment: tuple[str, str] | None,
+) -> Query:
+    return parse(
+        registry,
+        types,
         pairs,
         strict=strict,
-        base_url=ctx.base,
-        default_count=ctx.settings.page_size,
-        max_count=ctx.settings.max_page_size,
+        base_url=base,
+        default_count=counts[0],
+        max_count=counts[1],
         compartment=compartment,
     )
+
+
+# The same is asked again and again, page after page. A parsed question depends on nothing but what it was made of.
+_remembered: Final = lru_cache(maxsize=512)(_parsed)
 
 
 def _names_types(request: Request) -> bool:
@@ -102,8 +133,9 @@ async def _search(ctx: Context, request: Request, asked: _Asked) -> Answer:
     """One page of what matches and this caller may see; totals and links speak of visible rows only."""
     cursor, pairs = split(request)
     query = read_query(ctx, asked.types, pairs, strict=request.strict, compartment=asked.compartment)
-    pages = Pages(ctx, asked.path, query.used)
-    ctx.trace.query = urlencode(query.used)
+    pages = Pages(ctx, request, asked.path, query.used)
+    custom = ctx.services.registry.custom
+    ctx.trace.query = told(query.used, custom) if custom else pages.query
     async with ctx.store.snapshot() as snapshot:
         if asked.compartment is None and looks_up(ctx, query):
             one_or_none = await looked_up(ctx, snapshot, query)
@@ -154,14 +186,16 @@ async def _find(
 
 def _entries(ctx: Context, query: Query, found: _Found) -> list[Entry]:
     """Matches as `_summary` and `_elements` cut them; what is included as `_summary` does; what there is to be said."""
+    base, summary = ctx.base, query.summary
     cut = Subsets(ctx.services.definitions).cut
     entries = [
-        Entry(f"{ctx.base}/{type_}/{id_}", cut(type_, body, summary=query.summary, elements=query.elements), "match")
+        Entry(f"{base}/{type_}/{id_}", cut(type_, body, summary=summary, elements=query.elements), "match")
         for type_, id_, body in found.matches
     ]
-    for each in found.included:
-        body = cut(each.type, each.body, summary=query.summary)
-        entries.append(Entry(f"{ctx.base}/{each.type}/{each.id}", body, "include"))
+    entries += [
+        Entry(f"{base}/{each.type}/{each.id}", cut(each.type, each.body, summary=summary), "include")
+        for each in found.included
+    ]
     warnings = list(query.warnings)
     if found.cut_off:
         text = f"More than {ctx.settings.max_included} resources would go with this page: the rest is left out."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -12,7 +14,7 @@ from fhir_server.errors import FhirServerError, Malformed
 from fhir_server.fhir.bundle import Entry, bundle
 from fhir_server.fhir.splice import with_links
 from fhir_server.interactions.conditional import Written, target_of, unresolved
-from fhir_server.interactions.create import written
+from fhir_server.interactions.create import told
 from fhir_server.interactions.delete import deleted
 from fhir_server.interactions.draft import (
     Draft,
@@ -52,7 +54,7 @@ async def transaction(ctx: Context, asked: Sequence[Asked], answer: Interaction)
         if rows := tuple(row for step in steps for row in step.ctx.audits(error)):
             await ctx.store.commit(Commit(audits=rows))
         raise
-    entries = {step.index: await _response(step, versions) for step in steps}
+    entries = await _responses(ctx, steps, versions)
     for index, each in enumerate(asked):
         if index not in entries:
             entries[index] = await answer_entry(ctx, each.request, answer)
@@ -105,8 +107,8 @@ async def _drafted(ctx: Context, snapshot: Snapshot, steps: Sequence[Step], once
     All is committed at one moment: what is drafted first is what others are judged by, content before the documents
     that point to it, and carriers and directives after what they are about.
     """
-    linked = await _linked(ctx, snapshot, steps)
-    written = Written(ctx, {step.link: linked[step.index].resource for step in steps if step.writes})
+    linking = await _linking(ctx, snapshot, steps)
+    written = Written(ctx, linking.of_type)
     siblings, targets, ended = Siblings(), dict[str, str](), []
     changed = [step.link for step in steps if step.link and (step.writes or step.deletes)]
     pace = Pace()
@@ -116,8 +118,10 @@ async def _drafted(ctx: Context, snapshot: Snapshot, steps: Sequence[Step], once
             if step.deletes and step.existing:
                 step.draft = await draft_delete(step.ctx, snapshot, step.existing)
             elif step.writes and step.target:
-                await _find(snapshot, step, linked[step.index].conditional, written, targets, changed)
-                step.draft = await _draft(snapshot, step, linked[step.index], targets, siblings, once)
+                # Not for all beforehand: what has just been read is quick to judge and to index.
+                linked = linking.linked(step)
+                await _find(snapshot, step, linked, written, targets, changed)
+                step.draft = await _draft(snapshot, step, linked, targets, siblings, once)
                 if step.draft.ends and f"DocumentReference/{step.draft.ends.id}" not in changed:
                     ended.append(await draft_end(step.ctx, snapshot, step.draft.ends, siblings))
     return ended
@@ -129,25 +133,36 @@ def _rank(step: Step) -> int:
     return 1 if step.type == "Binary" else 3 if step.type == "Consent" or step.type in types().carriers else 2
 
 
-async def _linked(ctx: Context, snapshot: Snapshot, steps: Sequence[Step]) -> dict[int, Linked]:
-    """The resource of each step that writes one: patched, where it is a patch, and with links to entries as ids."""
-    links = EntryLinks(ctx.base)
+@dataclass(frozen=True, slots=True)
+class _Linking:
+    """What the entries write, with links to other entries as ids. `patched`: body and resource of those that patch."""
+
+    links: EntryLinks
+    steps: Sequence[Step]
+    patched: Mapping[int, tuple[bytes, dict[str, Any]]]
+
+    def linked(self, step: Step) -> Linked:
+        """The resource of a step that writes one."""
+        body, resource = self.patched.get(step.index) or (step.request.body, step.resource or {})
+        return self.links.linked(step.full_url, body, resource)
+
+    def of_type(self, type_: str) -> list[tuple[str, dict[str, Any]]]:
+        """All of a type that are written, each with its "Type/id"."""
+        return [(step.link, self.linked(step).resource) for step in self.steps if step.writes and step.type == type_]
+
+
+async def _linking(ctx: Context, snapshot: Snapshot, steps: Sequence[Step]) -> _Linking:
+    links, made, pace = EntryLinks(ctx.base), {}, Pace()
     for step in steps:
+        await pace.rest()
         if step.link and not step.deletes:
             version = (step.existing.version if step.existing else 0) + step.writes
             links.add(step.full_url, step.link, version, _said(step))
-    linked, pace = {}, Pace()
-    for step in steps:
-        if not step.writes:
-            continue
-        await pace.rest()
-        with Named(step.index):
-            body, resource = step.request.body, step.resource or {}
-            if step.request.method == "PATCH" and step.existing:
+        if step.request.method == "PATCH" and step.existing:
+            with Named(step.index):
                 await may_change(step.ctx, snapshot, step.existing)
-                body, resource = patched(step.ctx, step.request, step.existing)
-            linked[step.index] = links.linked(step.full_url, body, resource)
-    return linked
+                made[step.index] = await patched(step.ctx, step.request, step.existing)
+    return _Linking(links, steps, made)
 
 
 def _said(step: Step) -> str:
@@ -159,17 +174,17 @@ def _said(step: Step) -> str:
 async def _find(
     snapshot: Snapshot,
     step: Step,
-    conditional: Sequence[str],
+    linked: Linked,
     written: Written,
     targets: dict[str, str],
     changed: Sequence[str],
 ) -> None:
     """Conditional references find what is stored and stays as it is, and what this transaction writes."""
-    for uri in conditional:
+    for uri in linked.conditional:
         if uri not in targets:
             found = await target_of(step.ctx, snapshot, uri, changed) | written.matches(uri)
             if len(found) != 1:
-                raise unresolved()
+                raise unresolved(linked.resource, uri)
             targets[uri] = found.pop()
 
 
@@ -194,7 +209,17 @@ async def _draft(
     )
 
 
-async def _response(step: Step, versions: dict[str, Version]) -> Entry:
+async def _responses(ctx: Context, steps: Sequence[Step], versions: Mapping[str, Version]) -> dict[int, Entry]:
+    """The answers to the entries that were written, by their index."""
+    entries, pace = {}, Pace()
+    async with ctx.store.snapshot() as snapshot:
+        for step in steps:
+            await pace.rest()
+            entries[step.index] = await _response(snapshot, step, versions)
+    return entries
+
+
+async def _response(snapshot: Snapshot, step: Step, versions: Mapping[str, Version]) -> Entry:
     """The answer to one entry; a version that another entry made, or that was there, is answered as found."""
     version = versions.get(step.link)
     if step.deletes:
@@ -202,4 +227,4 @@ async def _response(step: Step, versions: dict[str, Version]) -> Entry:
     status = step.target.status if step.draft and step.target else 200
     found = version or step.existing
     assert found is not None
-    return entry_of(step.ctx, step.request, await written(step.ctx, step.request, status, found))
+    return entry_of(step.ctx, step.request, await told(step.ctx, snapshot, step.request, status, found))

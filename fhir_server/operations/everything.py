@@ -19,13 +19,12 @@ from fhir_server.errors import Forbidden, Gone, Malformed, NotFound
 from fhir_server.fhir.bundle import Entry, bundle
 from fhir_server.fhir.dates import search_range
 from fhir_server.fhir.json import parse
-from fhir_server.interactions.paging import CURSOR, Pages
+from fhir_server.interactions.paging import ABOUT_FORM, CURSOR, Pages
 from fhir_server.interactions.whose import View, covered
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import TRUE, Eq, Predicate, Rng, Updated, conj, disj, negate, one_of
 from fhir_server.storage.interface import Version
 
-_PASSED_OVER: Final = ("_format", "_pretty")
 # Parameter -> the member of Parameters.parameter that holds it.
 _VALUES: Final = {
     "start": "valueDate",
@@ -67,7 +66,7 @@ async def _everything(ctx: Context, request: Request, patient: str) -> Answer:
     ctx.trace.type, ctx.trace.id = "Patient", patient
     ctx.allow("Patient", "r")
     asked = _asked(ctx, request)
-    pages = Pages(ctx, f"Patient/{patient}/$everything", asked.pairs)
+    pages = Pages(ctx, request, f"Patient/{patient}/$everything", asked.pairs)
     after = pages.after(asked.cursor)
     async with ctx.store.snapshot() as snapshot:
         await ctx.about(snapshot, "Patient", patient)
@@ -131,7 +130,7 @@ def _entries(base: str, page: Sequence[Version], beside: Sequence[Version]) -> I
 
 def _asked(ctx: Context, request: Request) -> _Asked:
     """The parameters of url and body; raises Malformed for one that is unknown, unreadable or repeated."""
-    given = [pair for pair in (*request.query, *_posted(ctx, request)) if pair[0] not in _PASSED_OVER]
+    given = [pair for pair in (*request.query, *_posted(ctx, request)) if pair[0] not in ABOUT_FORM]
     named: dict[str, str] = {}
     for name, value in given:
         if name == "_type" and name in named:
@@ -186,7 +185,7 @@ def _count(ctx: Context, asked: str | None) -> int:
     most = ctx.settings.max_everything
     if asked is None:
         return most
-    if not (asked.isascii() and asked.isdecimal() and 0 < int(asked[:10]) < 2**31):
+    if not (asked.isascii() and asked.isdecimal() and len(asked) <= 10 and 0 < int(asked) < 2**31):
         raise Malformed("A positive whole number is expected.", expression="_count")
     return min(int(asked), most)
 

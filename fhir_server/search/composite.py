@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import product
 from typing import Any, Final
 
 from fhir_server.fhir.definitions import Definitions, SearchParameter
-from fhir_server.fhir.path import Path, compile_path
+from fhir_server.fhir.path import compile_path
 from fhir_server.search.entries import Combination, Entries
 from fhir_server.search.firsts import branches, firsts
 from fhir_server.search.kinds.asked import Asked, split
 from fhir_server.search.kinds.bounds import MOST
-from fhir_server.search.kinds.sink import Add, Index, Scratch, Sink, add_items
+from fhir_server.search.kinds.sink import Index, Sink, adder
 from fhir_server.search.parameter import Component, Parameter, places
 from fhir_server.search.predicate import Or, Predicate, SearchLeaf, Together, conj, disj
 
@@ -114,11 +114,11 @@ class _Parts:
     ) -> None:
         self._key = "$".join(f"{each.parameter.type} {each.path} {each.types}" for each in components)
         # The last component first: it is the value, which is the one that is more often of another type.
-        self._parts: list[tuple[str, Path, dict[str, Add], bool]] = []
+        self._parts: list[tuple[Callable[[Any], list[Any]], Callable[[list[Any], Sink], None], bool]] = []
         for place, each in reversed(list(enumerate(components))):
             path = compile_path(each.path, definitions, resource_type if each.of_resource else focus)
             adds = {type_: add for type_, add in each.parameter.kind.add.items() if type_ in path.types}
-            self._parts.append((str(place), path, adds, each.of_resource))
+            self._parts.append((path.run, adder(str(place), path, adds), each.of_resource))
 
     def entries(self, focus: Any, resource: dict[str, Any], sink: Sink) -> Entries | None:
         """The entries of one element; None where a component has none."""
@@ -129,14 +129,14 @@ class _Parts:
 
     def _found(self, focus: Any, resource: dict[str, Any], sink: Sink) -> Entries | None:
         items = []
-        for _, path, _, of_resource in self._parts:
-            found = path.run(resource if of_resource else focus)
+        for run, add, of_resource in self._parts:
+            found = run(resource if of_resource else focus)
             if not found:
                 return None
-            items.append(found)
-        scratch = Scratch(sink)
-        for (place, path, adds, _), found in zip(self._parts, items, strict=True):
-            add_items(place, path, adds, found, scratch)
+            items.append((add, found))
+        scratch = sink.scratch()
+        for add, found in items:
+            add(found, scratch)
         return scratch.entries()
 
 

@@ -63,7 +63,8 @@ class Uri(NamedTuple):
 
 
 class Prose(NamedTuple):
-    """The words of a text, `param` "_text" or "_content": normal forms, each once, sorted, joined by single blanks."""
+    """Words, normal forms, each once, joined by single blanks: `param` "_text" those of the narrative, "_content" those
+    that are only elsewhere. What asks for `_content` asks for both."""
 
     param: str
     words: str

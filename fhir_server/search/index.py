@@ -50,10 +50,8 @@ class Indexes:
 
 
 def index_of(parameter: Parameter, definitions: Definitions, resource_type: str) -> tuple[frozenset[str] | None, Index]:
-    """What adds the entries of one parameter, and the properties that it begins with.
-
-    KeyError when the expression leads to a type that the parameter's kind does not know.
-    """
+    """What adds the entries of one parameter, and the properties that it begins with. Values of types that the kind of
+    the parameter does not know are passed over."""
     if parameter.type == "composite":
         return begins(parameter, definitions, resource_type), combinations(parameter, definitions, resource_type)
     names = firsts(parameter.expression, definitions, resource_type)
@@ -66,7 +64,7 @@ def _branch(parameter: Parameter, expression: str, definitions: Definitions, res
     """One branch, None where it is for other types. What two branches find is the same entry: to compare the values
     themselves, as a union does, costs the square of their number."""
     path = compile_path(expression, definitions, resource_type)
-    adds = {type_: parameter.kind.add[type_] for type_ in path.types}
+    adds = {type_: parameter.kind.add[type_] for type_ in path.types if type_ in parameter.kind.add}
     if parameter.code in _NAME_PARTS and "string" in adds:
         adds["string"] = add_name
     return added(parameter.code, path, adds) if adds else None

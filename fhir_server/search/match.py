@@ -225,9 +225,8 @@ def _together(p: Together, row: Row, refs: Refs | None) -> bool:
 
 
 def _words(p: Words, row: Row, refs: Refs | None) -> bool:
-    return any(
-        entry.param == p.param and frozenset(entry.words.split(" ")).issuperset(p.words) for entry in row.entries.prose
-    )
+    texts = [entry.words for entry in row.entries.prose if entry.param == p.param or p.param == "_content"]
+    return bool(texts) and frozenset(" ".join(texts).split(" ")).issuperset(p.words)
 
 
 def _chained(p: Chained, row: Row, refs: Refs | None) -> bool:

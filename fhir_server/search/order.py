@@ -51,7 +51,7 @@ def _compared(a: Any, b: Any, descending: bool) -> int:
 
 _ENTRIES: Final[dict[str, Callable[[Entries], Iterable[tuple[str, Any]]]]] = {
     "token": lambda of: ((each.param, each.code) for each in of.tokens),
-    "string": lambda of: ((each.param, each.normal) for each in of.strings),
+    "string": lambda of: ((each.param, each.normal) for each in of.strings if each.exact),
     "date": lambda of: ((each.param, each.low) for each in of.dates),
     "number": lambda of: ((each.param, each.low) for each in of.numbers),
     "quantity": lambda of: ((each.param, each.low) for each in of.quantities),

@@ -16,8 +16,9 @@ from typing import Final
 from fhir_server.errors import Issue, Malformed
 from fhir_server.search.criteria import Criteria, Unknown, by_type
 from fhir_server.search.filter import filtered
+from fhir_server.search.hops import hops
 from fhir_server.search.kinds.asked import malformed, split, unescape
-from fhir_server.search.limits import LIMITS, Limits, check, check_length
+from fhir_server.search.limits import LIMITS, Limits, check, check_length, too_costly
 from fhir_server.search.parameter import FILTER
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import FALSE, Eq, Or, Predicate, RefersTo, TokenIs, conj, disj
@@ -97,7 +98,10 @@ class _Parser:
         where = [*self._confined(*compartment), *self._where] if compartment else self._where
         if compartment and compartment[0] == "Patient":
             patients = compartment[1:]
-        plan = Plan(shape.types, conj(*where), patients, shape.sort, limit=shape.limit)
+        asked = conj(*where)
+        if sum(1 for _ in islice(hops(asked), self._limits.turns + 1)) > self._limits.turns:
+            raise too_costly(f"More than {self._limits.turns} hops in all chains together.")
+        plan = Plan(shape.types, asked, patients, shape.sort, limit=shape.limit)
         return Query(
             plan,
             tuple(self._used),

@@ -18,8 +18,9 @@ class Sort:
 
     `kind`: "row" for the first two, else token, string, date, number, quantity, reference or uri. The value of a row is
     that of its least entry, when descending of its greatest: the code of a token, the normal form of a string, the low
-    end of a date, number or quantity, the target of a reference, the uri. Texts are in the order of their code points.
-    Rows without an entry come last in either direction.
+    end of a date, number or quantity, the target of a reference, the uri. Strings without an `exact` form do not count:
+    they are there to be found by. Texts are in the order of their code points. Rows without an entry come last in
+    either direction.
     """
 
     param: str

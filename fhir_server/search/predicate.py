@@ -198,7 +198,8 @@ class Together:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The text of `param` ("_text": the narrative, "_content": all text) holds every one of `words` (normal forms)."""
+    """The text of `param` ("_text": the narrative, "_content": all text, the narrative included) holds every one of
+    `words` (normal forms)."""
 
     param: str
     words: tuple[str, ...]

@@ -51,6 +51,11 @@ class SearchRegistry:
         self.zone = zone
         self.definitions = definitions
         self._extra = project_parameters() if extra is None else tuple(extra)
+        packaged = frozenset(project_parameters()) if self._extra else frozenset()
+        self.custom = frozenset(
+            each.parameter.code for each in self._extra if each.parameter.built and each not in packaged
+        )
+        """The codes of parameters that did not come with this server."""
         self._layouts = Layouts(definitions)
         self._types: dict[str, _Compiled] = {}
 

@@ -84,7 +84,7 @@ class Shape:
         found = [self._registry.find(type_, code) for type_ in self.types]
         kinds = {(each.code, each.type) for each in found if each is not None and each.sortable}
         if len(kinds) != 1 or not all(each is not None and each.sortable for each in found):
-            raise Unknown("Sorting is by parameters that every type searched for has, composite and special ones aside")
+            raise Unknown("What every type searched for can be sorted by is expected: this is not supported")
         ((param, kind),) = kinds
         return Sort(param, kind, descending)
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from fhir_server.errors import Conflict
 from fhir_server.search.entries import Entries
@@ -34,11 +34,12 @@ from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import Predicate
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """One version of one resource. `time`: meta.lastUpdated, microseconds since 1970 UTC, a whole number of
     milliseconds. `position`: the store's own stable order, grows with creation; unknown to clients. `order`: in the
-    answer to a search, the row's value of each sort key of the plan; in `changes`, the one number of its place."""
+    answer to a search, the row's value of each sort key of the plan; in `changes`, the one number of its place.
+
+    A named tuple: an answer is made of thousands, at a sixth of what a frozen dataclass costs."""
 
     type: str
     id: str

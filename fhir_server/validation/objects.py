@@ -75,7 +75,7 @@ def object_check(shape: Shape, extensions: Check, rule: Check | None) -> Check:
                 if len(found) >= MAX_FINDINGS:
                     break
         scope.depth -= 1
-        unsettled = repeated or seen & needed != needed or not required <= value.keys()
+        unsettled = repeated or seen & needed != needed or (required and not required <= value.keys())
         if unsettled or (len(value) < 2 and is_element and (not value or "id" in value)):
             found = _add(found, _as_a_whole(shape, value))
         if rule is not None:

@@ -61,6 +61,14 @@ def test_health_answers_without_a_token(house: House) -> None:
     assert httpx.get(root + "/health/ready").status_code == 204
 
 
+def test_the_statement_is_read_and_nothing_else(house: House, open_server: Caller) -> None:
+    """405 with Allow for every other method, without a token as with one."""
+    for caller in (house.nobody, house.patient, open_server):
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            answer = caller.request(method, "metadata")
+            assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD"), method
+
+
 def test_other_paths_are_not_found(house: House) -> None:
     """404 outside of /fhir, with an outcome."""
     root = house.base.removesuffix("/fhir")

@@ -25,9 +25,12 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     return subprocess.run(command, env=known, cwd=folder, capture_output=True, text=True, timeout=60)
 
 
-def started(folder: Path, *arguments: str, port: int, log: Path = Path(os.devnull)) -> subprocess.Popen[bytes]:
+def started(
+    folder: Path, *arguments: str, port: int, log: Path = Path(os.devnull), **environment: str
+) -> subprocess.Popen[bytes]:
     """A server that answers; `log`: where what it writes goes."""
-    known = {**os.environ, "FHIR_SERVER_PORT": str(port), "FHIR_SERVER_STORE": f"sqlite:{folder / 'record.db'}"}
+    own = {"FHIR_SERVER_PORT": str(port), "FHIR_SERVER_STORE": f"sqlite:{folder / 'record.db'}"}
+    known = {**os.environ, **own, **environment}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "fhir_server", *arguments], env=known, cwd=folder, stdout=output, stderr=output

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.cli.test_command_line import run, started
 from tests.live import free_port
@@ -47,14 +48,17 @@ def test_a_parameter_that_is_left_out_is_named_and_fails_the_command(tmp_path: P
     assert URL in done.stdout
 
 
-def test_serving_an_index_made_with_other_definitions_names_the_command(tmp_path: Path) -> None:
-    """A store whose ledger does not say what its index is made with is as good as one made with nothing."""
+@pytest.mark.parametrize(("level", "said"), [("warning", True), ("error", False)])
+def test_serving_an_index_made_with_other_definitions_names_the_command(tmp_path: Path, level: str, said: bool) -> None:
+    """A store whose ledger does not say what its index is made with is as good as one made with nothing. It is a
+    warning, which who sets FHIR_SERVER_LOG_LEVEL higher does not read."""
     stored(tmp_path, person("Zoé"))
     with sqlite3.connect(tmp_path / "record.db") as db:
         db.execute("DELETE FROM ledger WHERE kind = 'index'")
     db.close()
     port = free_port()
-    process = started(tmp_path, "serve", "--open", port=port, log=tmp_path / "log")
+    log = tmp_path / "log"
+    process = started(tmp_path, "serve", "--open", port=port, log=log, FHIR_SERVER_LOG_LEVEL=level)
     try:
         strict = {"Prefer": "handling=strict"}
         answer = httpx.get(f"http://127.0.0.1:{port}/fhir/Patient?gender=female", headers=strict)
@@ -62,4 +66,4 @@ def test_serving_an_index_made_with_other_definitions_names_the_command(tmp_path
     finally:
         process.terminate()
         process.wait(20)
-    assert "fhir-server reindex" in (tmp_path / "log").read_text()
+    assert ("fhir-server reindex" in log.read_text()) is said

@@ -121,6 +121,7 @@ def test_a_line_is_canonical_json(name: str, query: str, now: int, outcome: str)
         ("_has%3AObservation%3Apatient%3Acode=1", "_has%3AObservation%3Apatient%3Acode=1"),
         ("_has%3AObservation%3Apatient%3Aidentifier=1", "_has%3AObservation%3Apatient%3Aidentifier=*"),
         ("address-city=Paris", "address-city=*"),
+        ("death-date=2020-01-01&accession=1&sourceId=2", "death-date=*&accession=*&sourceId=*"),
         ("subject%3Aidentifier=x%7C1", "subject%3Aidentifier=*"),
         ("_id=not-announced&status=current", "_id=*&status=current"),
         ("_has%3AList%3Aitem%3A_id=1&related._id=2", "_has%3AList%3Aitem%3A_id=*&related._id=*"),

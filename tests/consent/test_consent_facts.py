@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_server.auth.actor import Actor
-from fhir_server.consent.compartment import links_of, patient_of
+from fhir_server.consent.compartment import links_of, patient_of, said_in
 from fhir_server.consent.facts import facts_of, month_after
 from fhir_server.consent.kinds import kind_of, types
 from fhir_server.consent.labels import ACT_CODE, BITS, CONFIDENTIALITY, TRE_A07
@@ -197,7 +197,7 @@ def test_links_are_every_resource_of_this_server_that_it_points_to() -> None:
         context={"related": [{"reference": "https://other.example/fhir/Observation/o"}, {"reference": "urn:uuid:1"}]},
         identifier=[{"system": "https://example.org", "value": "Observation/1"}],
     )
-    assert links_of(resource, base="https://here.example/fhir") == {
+    assert links_of(said_in(resource), base="https://here.example/fhir") == {
         "Patient/p1",
         "Practitioner/x",
         "Practitioner/y",

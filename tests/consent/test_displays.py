@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fhir_server.consent.compartment import said_in
 from fhir_server.consent.displays import without_displays
 
 BASE = "https://here.example/fhir"
@@ -32,7 +33,7 @@ def test_a_reference_to_a_record_resource_says_where_it_leads_and_no_more(target
     said = {"reference": target, "type": "Observation", **SAID}
     bare = {"reference": target, "type": "Observation"}
     resource = {"resourceType": "Observation", "derivedFrom": [said], "status": "final"}
-    assert without_displays(resource, base=BASE) == ({"derivedFrom": [bare]} if dropped else {})
+    assert without_displays(resource, said_in(resource), base=BASE) == ({"derivedFrom": [bare]} if dropped else {})
 
 
 def test_references_are_found_wherever_they_are() -> None:
@@ -50,7 +51,7 @@ def test_references_are_found_wherever_they_are() -> None:
         "extension": [{"url": "u", "valueReference": said}],
     }
     bare = {"reference": "Condition/c"}
-    assert without_displays(resource) == {
+    assert without_displays(resource, said_in(resource)) == {
         "activity": [
             {"detail": {"reasonReference": [bare], "status": "scheduled"}},
             {"reference": {"display": "kept"}},
@@ -63,8 +64,10 @@ def test_references_are_found_wherever_they_are() -> None:
 
 def test_a_logical_reference_and_a_document_bundle_stay_as_they_were_sent() -> None:
     """Without a literal target there is nothing else to say; a Bundle is signed, and seen with all it points to."""
-    assert without_displays({"resourceType": "Observation", "derivedFrom": [SAID]}) == {}
+    observation = {"resourceType": "Observation", "derivedFrom": [SAID]}
+    assert without_displays(observation, said_in(observation)) == {}
     entry = [
         {"resource": {"resourceType": "Composition", "section": [{"entry": [{"reference": "Condition/c", **SAID}]}]}}
     ]
-    assert without_displays({"resourceType": "Bundle", "entry": entry}) == {}
+    bundle = {"resourceType": "Bundle", "entry": entry}
+    assert without_displays(bundle, said_in(bundle)) == {}

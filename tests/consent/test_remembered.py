@@ -87,3 +87,16 @@ def test_a_rule_about_the_present_is_asked_each_time() -> None:
         remembered.predicate(patient, policy(1), now, letter="r", only=("Observation",)) for now in (NOW, NOW + 1)
     )
     assert one != other
+
+
+def test_what_is_remembered_is_found_by_versions_alone() -> None:
+    """Without the policies themselves; for another version, caller, right, type or time there is none."""
+    remembered = Remembered(RULES)
+    made = asked(remembered, policy(1, GRANT), NOW)
+    at = (("p1", 1),)
+    assert remembered.known(DOCTOR, at, NOW, letter="r", only=("Observation",)) is made
+    assert remembered.known(DOCTOR, (("p1", 2),), NOW, letter="r", only=("Observation",)) is None
+    assert remembered.known(replace(DOCTOR, mode="centre_15"), at, NOW, letter="r", only=("Observation",)) is None
+    assert remembered.known(DOCTOR, at, NOW, letter="s", only=("Observation",)) is None
+    assert remembered.known(DOCTOR, at, NOW, letter="r", only=None) is None
+    assert remembered.known(DOCTOR, at, NOW + 10, letter="r", only=("Observation",)) is None

@@ -160,25 +160,6 @@ def test_lenient_forgives_blanks_and_small_letters_and_warns_of_the_rest() -> No
     assert [issue.severity for issue in identity.judge_ins(INS_NIR_TEST, "12")] == ["error"]
 
 
-def test_two_ins_are_the_same_only_under_one_system() -> None:
-    """ID-6: the systems never match each other, and what is no INS is never the same INS."""
-    here = {"system": INS_NIR, "value": GOOD[0]}
-    assert identity.same_ins(here, {"use": "official", **here})
-    assert not identity.same_ins(here, {"system": INS_NIR_TEST, "value": GOOD[0]})
-    assert not identity.same_ins(here, {"system": INS_NIR, "value": GOOD[1]})
-    local = {"system": "urn:oid:1.2.3", "value": "1"}
-    assert not identity.same_ins(local, local)
-    assert not identity.same_ins({"system": INS_NIR}, {"system": INS_NIR})
-
-
-def test_the_ins_of_a_patient_are_found_among_the_others() -> None:
-    """Only the four systems are INS; the former INS-C is not."""
-    others = [{"system": "urn:oid:1.2.250.1.213.1.4.2", "value": "1"}, {"value": "2"}]
-    ins = {"system": INS_NIA, "value": GOOD[0]}
-    assert identity.ins_of({"identifier": [others[0], ins, others[1]]}) == (ins,)
-    assert identity.ins_of({}) == ()
-
-
 def test_a_patient_identifier_has_its_french_type_and_use() -> None:
     """Domain §1: type code and use by system; an unknown system has neither."""
     typed = identity.patient_identifier(INS_NIA, GOOD[0])

@@ -77,3 +77,10 @@ def test_a_long_text_takes_no_longer_than_its_length() -> None:
     """No form backtracks over the whole of a hostile text."""
     for text in ("http://" + "a/" * 200_000, "http://" + "A" * 400_000, "http://x/" + "Patient/" * 50_000 + " "):
         assert parse_reference(text).kind in ("absolute", "invalid")
+
+
+def test_a_long_text_is_read_as_a_short_one() -> None:
+    """What is remembered of short texts and what is read anew of long ones is the same."""
+    query = "identifier=" + "a" * 1_000
+    assert parse_reference(f"Patient?{query}") == ParsedReference("conditional", "Patient", query=query)
+    assert parse_reference(f"https://h/{'a/' * 500}Patient/1").base == "https://h/" + "a/" * 499 + "a"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_server.fhir.ucum import MAX_LENGTH, canonical
+from fhir_server.fhir.ucum import MAX_LENGTH, canonical, canonical_float
 
 TABLE = orjson.loads((Path(__file__).parents[2] / "terminologies" / "ucum" / "units.json").read_bytes())
 METRIC = (*TABLE["base"], *TABLE["metric"])
@@ -198,6 +198,13 @@ def test_the_canonical_is_its_own_canonical(code: str, value: Decimal) -> None:
     found = canonical(value, code)
     assert found
     assert canonical(*found) == found
+
+
+@given(codes, st.floats())
+def test_a_float_is_converted_as_the_decimal_it_is_written_as(code: str, value: float) -> None:
+    """To the float next to the exact result, whichever way it goes there."""
+    exact = canonical(Decimal(repr(value)), code)
+    assert canonical_float(value, code) == (exact and (float(exact[0]), exact[1]))
 
 
 @given(st.text(st.characters(codec="ascii"), max_size=40) | st.text(alphabet="gmLs10*^/.(){}[]'%iUHg-+", max_size=60))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
@@ -31,6 +33,14 @@ def resource_text(random: Random, targets: Targets) -> dict[str, Any]:
     body = damage_text(random, dump(resource))
     target = f"/fhir/{resource['resourceType']}"
     return {"method": "POST", "target": target, "headers": tuple(headers), "body": body}
+
+
+def stored_tree(random: Random, targets: Targets) -> dict[str, Any]:
+    """An update of what is there, damaged in one to three places."""
+    resource = copy.deepcopy(random.choice(targets.resources))
+    target = f"/fhir/{resource['resourceType']}/{resource['id']}"
+    _damage(random, resource)
+    return {"method": "PUT", "target": target, **_body(random, resource)}
 
 
 def consent(random: Random, targets: Targets) -> dict[str, Any]:
@@ -93,9 +103,12 @@ def references(random: Random, targets: Targets) -> dict[str, Any]:
     return {"method": "POST", "target": f"/fhir/{resource['resourceType']}", **_body(random, resource)}
 
 
-def bundle_request(random: Random, targets: Targets) -> dict[str, Any]:
-    """A Bundle of valid shape whose entries ask for what cannot be."""
-    entries = [_impossible(random, targets) for _ in range(random.choice((1, 1, 2, 3, 30)))]
+def bundle_request(
+    random: Random, targets: Targets, more: Callable[[Random, Targets], dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """A Bundle of valid shape whose entries ask for what cannot be; some of them made by `more`."""
+    made = [_impossible, more or _impossible]
+    entries = [random.choice(made)(random, targets) for _ in range(random.choice((1, 1, 2, 3, 30)))]
     bundle = {"resourceType": "Bundle", "type": random.choice(("batch", "transaction")), "entry": entries}
     return {"method": "POST", "target": "/fhir", "headers": (JSON,), "body": dump(bundle)}
 

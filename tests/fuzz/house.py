@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Final
 
@@ -21,13 +22,20 @@ from fhir_server.fhir.definitions import load_definitions
 from fhir_server.search.registry import SearchRegistry
 from fhir_server.settings import Settings
 from tests.fuzz.case import Case
-from tests.fuzz.state import State, read_state
+from tests.fuzz.state import State, live_bodies, read_state
 from tests.fuzz.targets import SEARCHED, Targets
 from tests.fuzz.wire import Closed, Connection
 from tests.live import free_port
 
 # What the console script `fhir-server` runs.
 _COMMAND: Final = (sys.executable, "-c", "from fhir_server.cli import main; main()")
+
+# What comes in pages; {} is the patient.
+_PAGED: Final = (
+    *("DocumentReference?patient={}&_count=1", "DocumentReference?patient={}&_sort=-date,status&_count=1"),
+    *("{}/*?_count=1", "?_type=DocumentReference,Consent&patient={}&_count=1", "{}/$everything?_count=2"),
+    *("{}/_history?_count=1", "Organization/_history?_count=1", "_history?_count=1"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +73,20 @@ class House:
 
     def targets(self) -> Targets:
         """What to aim at; the server must be running."""
+        definitions = load_definitions()
+        registry = SearchRegistry(definitions)
         return Targets(
             people=self.people,
             stored=tuple(sorted({key for key, _ in self.before.versions})),
+            definitions=definitions,
+            resources=tuple(orjson.loads(body) for body in live_bodies(self.store)),
             cursors=asyncio.run(self._cursors()),
             documents=tuple(body for _, body in documents()),
             actors=("", *self.tokens),
-            parameters=_parameters(),
+            parameters={
+                type_: tuple((each.code, each.type) for each in registry.searchable(type_)) for type_ in SEARCHED
+            },
+            links=tuple(_links(registry)),
         )
 
     def audit_verdict(self) -> str:
@@ -86,14 +101,15 @@ class House:
         return "\n".join(line for line in lines if request_id and request_id in line)
 
     async def _cursors(self) -> tuple[str, ...]:
-        """Real links to a second page, of two people."""
+        """Real links to a second page, of two people and of everything that has pages."""
         connection = Connection(self.port)
         found = []
-        for actor in ("patient", "medecin_traitant"):
-            case = Case(0, "page", actor, target=f"/fhir/DocumentReference?patient={self.people['patient']}&_count=1")
+        paged = [each.format(self.people["patient"]) for each in _PAGED]
+        for actor, path in product(("patient", "medecin_traitant"), paged):
+            case = Case(0, "page", actor, target=f"/fhir/{path}")
             response = await connection.send(case.wire(self.tokens[actor]))
             links = orjson.loads(response.body).get("link", ())
-            found += [each["url"].partition("/fhir/")[2] for each in links if each["relation"] == "next"]
+            found += [each["url"].partition("/fhir")[2].lstrip("/") for each in links if each["relation"] == "next"]
         await connection.close()
         return tuple(found)
 
@@ -105,9 +121,11 @@ def furnish(folder: Path) -> House:
     return House(port, store, folder / "server.log", tokens, cast.references, read_state(store))
 
 
-def _parameters() -> dict[str, tuple[tuple[str, str], ...]]:
-    registry = SearchRegistry(load_definitions())
-    return {type_: tuple((each.code, each.type) for each in registry.searchable(type_)) for type_ in SEARCHED}
+def _links(registry: SearchRegistry) -> Iterator[tuple[str, str, str]]:
+    for type_ in SEARCHED:
+        for each in registry.searchable(type_):
+            known = SEARCHED if each.leads and not each.targets else each.targets if each.leads else ()
+            yield from ((type_, each.code, target) for target in known if target in SEARCHED)
 
 
 async def _people(settings: Settings) -> tuple[Cast, dict[str, str]]:

@@ -62,6 +62,15 @@ def read_state(path: Path) -> State:
     return State(versions, times, live, projections, audits)
 
 
+def live_bodies(path: Path) -> list[bytes]:
+    """Every resource that is not deleted, as it is kept."""
+    select = "SELECT v.body FROM resource AS r JOIN version AS v ON v.vid = r.vid WHERE r.deleted = 0 ORDER BY r.key"
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:
+        bodies = [bytes(body) for (body,) in file.execute(select)]
+    file.close()
+    return bodies
+
+
 def count_versions(path: Path) -> int:
     """How many versions there are, also while a server is writing."""
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as file:

@@ -7,11 +7,16 @@ from random import Random
 from typing import Any, Final, TypeAlias
 
 from fhir_server.demo import family
+from fhir_server.fhir.definitions import Definitions
 
 Resource: TypeAlias = dict[str, Any]
 
 # The types that are searched.
-SEARCHED: Final = ("Observation", "Patient", "DocumentReference", "Consent", "Binary", "AuditEvent", "Bundle", "List")
+SEARCHED: Final = (
+    *("Observation", "Patient", "DocumentReference", "Consent", "Binary", "AuditEvent", "Bundle", "List"),
+    *("Practitioner", "Organization", "PractitionerRole", "CareTeam", "RelatedPerson", "Encounter", "DiagnosticReport"),
+    *("MedicationRequest", "RiskAssessment", "ValueSet", "SearchParameter", "Provenance"),
+)
 # Texts in fixed places make the damage hit their neighbours, not them.
 _DAY: Final = "2026-01-10"
 _INSTANT: Final = "2026-01-10T09:00:00+01:00"
@@ -21,16 +26,20 @@ _LAB: Final = {"system": "http://terminology.hl7.org/CodeSystem/observation-cate
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Of one house. `people`: keys of the cast to references; `stored`: every live "Type/id"; `cursors`: real
-    paging links, relative to the base; `documents`: CDA; `actors`: names, "" for nobody;
-    `parameters`: (code, type) of what each of SEARCHED can be searched by."""
+    """Of one house. `people`: keys of the cast to references; `stored`: every live "Type/id"; `resources`: the same as
+    they are; `cursors`: real paging links, relative to the base; `documents`: CDA; `actors`: names, "" for nobody;
+    `parameters`: (code, type) of what each of SEARCHED can be searched by; `definitions`: those of R4;
+    `links`: (type, code, type) of each way by reference from one of SEARCHED to another."""
 
     people: dict[str, str]
     stored: tuple[str, ...]
+    definitions: Definitions
+    resources: tuple[Resource, ...] = ()
     cursors: tuple[str, ...] = ()
     documents: tuple[bytes, ...] = ()
     actors: tuple[str, ...] = ("",)
     parameters: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+    links: tuple[tuple[str, str, str], ...] = ()
 
     def of(self, type: str) -> list[str]:
         """The stored resources of one type."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 import orjson
 
+from fhir_server.errors import FhirServerError
+from fhir_server.fhir.definitions import Definitions, load_definitions
+from fhir_server.fhir.xml_read import to_json
 from tests.fuzz.case import Case
 from tests.fuzz.state import Key
 from tests.fuzz.wire import Response
@@ -14,6 +18,8 @@ from tests.fuzz.wire import Response
 # Deliberate: what is not built, and what cannot answer now.
 _ALLOWED_5XX: Final = (501, 503)
 _SEVERITIES: Final = ("fatal", "error", "warning", "information")
+_JSON: Final = "application/fhir+json"
+_XML: Final = "application/fhir+xml"
 _LEAKS: Final = (b"Traceback", b'File "', b"sqlite", b"site-packages")
 
 
@@ -27,8 +33,8 @@ def faults(case: Case, response: Response, token: str) -> Iterator[str]:
         yield f"answered {response.status}"
     if response.status >= 400:
         yield from _outcome_faults(case, response)
-    if response.status == 200 and b'-response","' in response.body[:100]:
-        yield from _entry_faults(orjson.loads(response.body))
+    elif response.body and _is_fhir(case, response):
+        yield from _answer_faults(answer_of(response))
     if token and token.encode() in response.body:
         yield "the token is in the answer"
     if any(leak in response.body for leak in _LEAKS) and response.status >= 400:
@@ -37,16 +43,44 @@ def faults(case: Case, response: Response, token: str) -> Iterator[str]:
         yield "the answer may be cached"
 
 
+def answer_of(response: Response) -> Any:
+    """The resource of an answer in JSON or XML; None for what is neither."""
+    try:
+        body = response.body
+        if response.headers.get("content-type", "").startswith(_XML):
+            body = to_json(body, _definitions())
+        return orjson.loads(body)
+    except (ValueError, FhirServerError):
+        return None
+
+
+def _is_fhir(case: Case, response: Response) -> bool:
+    """Whether the answer is FHIR: the content of a Binary may be called so, and be anything."""
+    path = case.target.partition("?")[0]
+    return "/Binary/" not in path and response.headers.get("content-type", "").startswith((_JSON, _XML))
+
+
+def _answer_faults(answer: Any) -> Iterator[str]:
+    if not isinstance(answer, dict) or "resourceType" not in answer:
+        yield "an answer that cannot be read"
+    elif answer.get("type") in ("transaction-response", "batch-response"):
+        yield from _entry_faults(answer)
+    elif answer.get("type") == "searchset":
+        found = [each["fullUrl"] for each in answer.get("entry", ()) if each.get("search", {}).get("mode") != "outcome"]
+        if len(set(found)) < len(found):
+            yield "a page with one resource twice"
+
+
 def _outcome_faults(case: Case, response: Response) -> Iterator[str]:
-    if not response.headers.get("content-type", "").startswith("application/fhir+json"):
+    if not response.headers.get("content-type", "").startswith((_JSON, _XML)):
         yield f"{response.status} with content type {response.headers.get('content-type')!r}"
     if case.method == "HEAD":
         return
+    outcome = answer_of(response)
     try:
-        outcome = orjson.loads(response.body)
         issues = outcome["issue"]
         good = outcome["resourceType"] == "OperationOutcome" and issues and all(_is_issue(each) for each in issues)
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         good = False
     if not good:
         yield f"{response.status} without an OperationOutcome"
@@ -71,12 +105,15 @@ def written(case: Case, response: Response) -> set[Key]:
     if response.status >= 300 or case.method in ("GET", "HEAD"):
         return set()
     if case.method == "DELETE":
-        return {(case.target.partition("?")[0].removeprefix("/fhir/"), _number(response.headers["etag"]))}
+        # By criteria that found nothing, nothing was deleted.
+        path = case.target.partition("?")[0].removeprefix("/fhir/")
+        return {(path, _number(response.headers["etag"]))} if "etag" in response.headers else set()
     location = response.headers.get("location", "")
-    if "/_history/" in location and (response.status == 201 or case.method == "PUT"):
+    if "/_history/" in location and (response.status == 201 or case.method in ("PUT", "PATCH")):
         return {_key(location)}
-    if response.body and orjson.loads(response.body).get("type") in ("transaction-response", "batch-response"):
-        return {key for entry in orjson.loads(response.body).get("entry", ()) for key in _entry_keys(entry)}
+    answer = answer_of(response) if response.body else None
+    if isinstance(answer, dict) and answer.get("type") in ("transaction-response", "batch-response"):
+        return {key for entry in answer.get("entry", ()) for key in _entry_keys(entry)}
     return set()
 
 
@@ -104,3 +141,8 @@ def _key(location: str) -> Key:
 
 def _number(etag: str) -> int:
     return int(etag.removeprefix("W/").strip('"'))
+
+
+@cache
+def _definitions() -> Definitions:
+    return load_definitions()

@@ -15,6 +15,8 @@ import pytest
 
 from fhir_server.app import services
 from fhir_server.auth.tokens import authenticate, issue
+from fhir_server.context import Context, Trace
+from fhir_server.interactions.draft import Once
 from tests.conftest import Caller, House
 from tests.leaks.test_hidden_is_absent import NEVER, OBSERVATION, same
 from tests.record.test_import_document import numbered, send
@@ -155,6 +157,43 @@ def test_criteria_that_narrow_nothing_or_are_not_understood_change_nothing(
     assert found(open_server, value) == 0
 
 
+def test_an_empty_if_none_exist_makes_nothing(open_server: Caller, value: str) -> None:
+    """400: who sends the header means it; without a criterion every resource would be made again and again."""
+    refused = open_server.post("Device", device(value), **{"If-None-Exist": ""})
+    assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (400, ["If-None-Exist"])
+    assert found(open_server, value) == 0
+
+
+def test_what_is_refused_is_not_said_to_be_left_out(open_server: Caller) -> None:
+    """An empty criterion is an error of a write, a warning of a search."""
+    refused = open_server.delete("Device?identifier=").json()["issue"][0]
+    assert refused["details"]["text"] == "This parameter has no value."
+    warned = open_server.get("Device?identifier=").json()["entry"][-1]["resource"]["issue"][0]
+    assert warned["details"]["text"] == "This parameter has no value and was left out of account."
+
+
+def test_a_reference_by_criteria_that_does_not_resolve_is_named(open_server: Caller, value: str) -> None:
+    """412 with its place, in a resource and in a transaction."""
+    open_server.post("Device", device(value))
+    observation = {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": {"text": "x"},
+        "device": {"reference": f"Device?{by(value)}"},
+        "performer": [{"display": "someone"}, {"reference": f"Practitioner?{by(value)}"}],
+    }
+    refused = open_server.post("Observation", observation)
+    assert refused.status_code == 412
+    assert refused.json()["issue"][0]["expression"] == ["Observation.performer[1].reference"]
+    entries = [
+        {"resource": each, "request": {"method": "POST", "url": each["resourceType"]}}
+        for each in (device(value + "b"), observation)
+    ]
+    refused = open_server.post("", {"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert refused.status_code == 412
+    assert refused.json()["issue"][0]["expression"] == ["Bundle.entry[1].resource.performer[1].reference"]
+
+
 def test_format_and_pretty_are_no_criteria(open_server: Caller, value: str) -> None:
     """They speak of the answer."""
     assert open_server.put(f"Device?{by(value)}&_format=json&_pretty=true", device(value)).status_code == 201
@@ -284,12 +323,32 @@ def test_l44_criteria_do_not_find_what_is_hidden(house: House, value: str) -> No
 
 
 def test_the_key_of_a_race_is_its_callers_own(house: House, value: str) -> None:
-    """Two who cannot see each other's deposit make one each, with the same criteria: neither learns of the other."""
+    """Two who cannot see each other's deposit make one each, with the same criteria: neither learns of the other. Nor
+    does the one who comes later go without a key: of their requests at the same time one makes the resource too."""
     body, criteria = _observation(house, value), {"If-None-Exist": _criteria(house, value)}
     one = house.other_doctor.post("Observation", body, **criteria)
-    other = house.nurse.post("Observation", body, **criteria)
-    assert one.status_code == other.status_code == 201
-    assert one.headers["location"] != other.headers["location"]
+    others = at_once(12, lambda _: house.nurse.post("Observation", body, **criteria))
+    assert [each.status_code for each in (one, *sorted(others, key=_status))] == [201, *[200] * 11, 201]
+    locations = {each.headers["location"] for each in others}
+    assert len(locations) == 1
+    assert one.headers["location"] not in locations
+
+
+def _status(answer: httpx.Response) -> int:
+    return answer.status_code
+
+
+def test_no_caller_waits_for_the_key_of_another(house: House) -> None:
+    """To be refused a key that somebody else holds would take longer, and tell by that what is hidden."""
+
+    async def keys() -> list[tuple[str, ...]]:
+        async with services(house.settings) as parts:
+            tokens = (house.nurse.token, house.other_doctor.token, house.nurse.token)
+            actors = [await authenticate(parts.store.ledger, f"Bearer {each}", now=parts.clock()) for each in tokens]
+            return [Once().keys(Context(parts, each, Trace(request_id="r")), "Device", "d") for each in actors]
+
+    nurse, doctor, again = asyncio.run(keys())
+    assert nurse == again != doctor
 
 
 def test_criteria_are_a_search_and_want_its_right(house: House, value: str) -> None:

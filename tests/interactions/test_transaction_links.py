@@ -119,7 +119,7 @@ def test_conditional_references_see_the_record_as_it_will_be(open_server: Caller
         entry("DELETE", f"Device/{kept['id']}"),
     )
     assert refused.status_code == 412
-    assert refused.json()["issue"][0]["expression"] == ["Bundle.entry[0]"]
+    assert refused.json()["issue"][0]["expression"] == ["Bundle.entry[0].resource.device.reference"]
 
 
 def test_a_carrier_may_stand_before_what_it_carries(house: House) -> None:

@@ -255,6 +255,16 @@ def test_l46_everything_is_everything_visible(scene: Scene) -> None:
         assert caller.get(f"{patient}/$everything").status_code == 404
 
 
+def test_l46_content_that_no_document_shows_is_not_beside_what_is_visible(scene: Scene) -> None:
+    """L46: a visible resource may point to content that is its depositor's alone; `$everything` leaves it there."""
+    lab = scene.house.lgc
+    content = made(lab.request("POST", "Binary", content=b"x", headers={"Content-Type": "text/plain"}))
+    pointing = made(lab.post("Observation", observation(scene.patient, "p", focus=[{"reference": content}])))
+    found = scene.found(f"{scene.patient}/$everything")
+    assert pointing in found
+    assert content not in found
+
+
 def test_l55_histories_of_types_and_system_are_of_the_visible(scene: Scene) -> None:
     """L55: a professional, who cannot name a patient there, has what is nobody's; the patient has their own."""
 

@@ -285,7 +285,7 @@ def test_an_index_made_with_other_definitions_is_not_asked_for_what_it_lacks(tmp
     def offered() -> set[str]:
         with (
             running(tmp_path, open=True, store=settings.store) as live,
-            httpx.Client(base_url=live.fhir_base + "/") as http,
+            httpx.Client(base_url=live.fhir_base + "/", timeout=30) as http,
         ):
             return codes(Caller(http, "", ""))
 

@@ -149,6 +149,36 @@ def test_a_missing_parent_is_refused_in_strict_mode_and_noted_in_migration(house
     assert send(house.lgc, document, "?mode=migration").status_code == 201
 
 
+def test_a_document_is_replaced_once_and_by_its_author(house: House) -> None:
+    """900 for a parent that has a successor already, 901 for a document that somebody else deposited (DOC-7)."""
+    parent = b'<relatedDocument typeCode="RPLC"><parentDocument><id root="2.25.%d"/></parentDocument></relatedDocument>'
+    first = pushed(send(house.lgc, numbered(33)).json())
+    other = send(house.medecin_traitant, numbered(34, 2, "2.25.340", parent % 33))
+    assert (other.status_code, code(other)) == (422, "901")
+    assert send(house.lgc, numbered(35, 2, "2.25.350", parent % 33)).status_code == 201
+    assert house.patient.get(first).json()["status"] == "superseded"
+    late = send(house.lgc, numbered(36, 3, "2.25.360", parent % 33))
+    assert (late.status_code, code(late)) == (422, "900")
+
+
+def test_a_migration_takes_an_older_version_as_one_that_is_over(house: House) -> None:
+    """What comes after its successor does not become the current one."""
+    newer = pushed(send(house.lgc, numbered(37, 5, "2.25.370")).json())
+    older = send(house.lgc, numbered(38, 4, "2.25.370"), "?mode=migration")
+    assert (older.status_code, status(older)) == (201, "superseded")
+    assert document_reference(house, older)["status"] == "superseded"
+    assert house.patient.get(newer).json()["status"] == "current"
+
+
+def test_a_document_that_adds_to_another_points_to_it_and_ends_nothing(house: House) -> None:
+    """APND."""
+    first = pushed(send(house.lgc, numbered(39)).json())
+    parent = b'<relatedDocument typeCode="APND"><parentDocument><id root="2.25.39"/></parentDocument></relatedDocument>'
+    addition = document_reference(house, send(house.lgc, numbered(40, 1, "2.25.400", parent)))
+    assert addition["relatesTo"] == [{"code": "appends", "target": {"reference": first}}]
+    assert house.patient.get(first).json()["status"] == "current"
+
+
 def test_a_dry_run_writes_nothing(house: House) -> None:
     """Everything but the commit."""
     answer = send(house.lgc, numbered(41), "?dryRun=true")
@@ -170,6 +200,35 @@ def test_parameters_carry_a_document_and_its_visibility(house: House) -> None:
     document = pushed(answer.json())
     assert house.care_team.get(document).status_code == 404
     assert house.patient.get(document).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        [],
+        [{"name": "document", "valueString": "x"}],
+        [{"name": "documents", "valueBase64Binary": "YQ=="}],
+        [{"name": "document", "valueBase64Binary": "YQ=="}] * 2,
+        [{"name": "document", "valueBase64Binary": "YQ=="}, {"name": "visibility", "valueString": "MASQUE_PS"}],
+    ],
+)
+def test_parameters_that_are_not_one_document_are_refused(house: House, parameter: list[dict[str, Any]]) -> None:
+    """A visibility that is passed over would show what was to be hidden."""
+    answer = house.lgc.post("$import-document", {"resourceType": "Parameters", "parameter": parameter})
+    assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+
+
+@pytest.mark.parametrize("query", ["?mode=easy", "?dryRun=yes", "?visibility=", "?visible=MASQUE_PS"])
+def test_an_option_that_is_not_understood_is_refused(house: House, query: str) -> None:
+    """Before anything is read."""
+    answer = send(house.lgc, numbered(52), query)
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (400, [query[1:].partition("=")[0]])
+
+
+def test_visibility_may_stand_in_the_url(house: House) -> None:
+    """The same as in Parameters."""
+    document = pushed(send(house.lgc, numbered(53), "?visibility=MASQUE_PS").json())
+    assert house.care_team.get(document).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,11 @@ def test_a_chain_is_as_long_as_the_limit(ask: Any) -> None:
     with pytest.raises(Malformed) as raised:
         ask("Observation", "subject.name", "a b", limits=Limits(turns=1))
     assert [each.code for each in raised.value.issues] == ["too-costly"]
+    filter = " or ".join(f"subject:Patient.name co {number}" for number in range(3))
+    assert len(list(hops(ask("Observation", "_filter", filter, limits=Limits(turns=3)).plan.where))) == 3
+    with pytest.raises(Malformed) as raised:
+        ask("Observation", "_filter", filter, limits=Limits(turns=2))
+    assert [each.code for each in raised.value.issues] == ["too-costly"]
 
 
 # Clearing

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds_of_links import BASE
+from worlds_of_links import BASE, World
 
 from fhir_server.errors import Invalid
 from fhir_server.fhir.definitions import Definitions
@@ -63,6 +63,37 @@ def test_a_reference_of_ones_own_leads_where_it_says(definitions: Definitions) -
     patient = {"extension": [{"url": "http://x/midwife", "valueReference": {"reference": "Practitioner/m"}}]}
     assert Ref("midwife", "Practitioner/m") in extract(registry, "Patient", patient, BASE).references
     assert parse(registry, ("Patient",), [("midwife.family", "x")], strict=True, base_url=BASE).used
+
+
+OPEN = "Patient.extension.where(url = 'http://x/open').value"
+OF_EACH_KIND: list[tuple[str, dict[str, Any], str]] = [
+    ("token", {"valueCodeableConcept": {"coding": [{"system": "http://x", "code": "c"}]}}, "http://x|c"),
+    ("token", {"valueBoolean": True}, "true"),
+    ("string", {"valueString": "Le Goff"}, "le goff"),
+    ("string", {"valueHumanName": {"given": ["Anne"], "family": "Le Goff"}}, "goff"),
+    ("reference", {"valueReference": {"reference": "Practitioner/m"}}, "Practitioner/m"),
+    ("date", {"valueDate": "2026-05-01"}, "2026-05"),
+    ("quantity", {"valueQuantity": {"value": 5.4, "unit": "mg"}}, "5.4||mg"),
+    ("number", {"valueInteger": 5}, "5"),
+    ("uri", {"valueUrl": "http://x/y"}, "http://x/y"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value", "asked"), OF_EACH_KIND)
+def test_a_parameter_may_be_of_an_extension_of_any_type(
+    definitions: Definitions, kind: str, value: dict[str, Any], asked: str
+) -> None:
+    """As most guides write them: what the kind knows of an open element is indexed, and the rest passed over."""
+    own = parameter_of({**DEFINED, "code": "open", "type": kind, "expression": OPEN}, definitions)
+    registry = SearchRegistry(definitions, [own])
+    world = World(
+        registry,
+        [
+            {"resourceType": "Patient", "id": "it", "extension": [{"url": "http://x/open", **value}]},
+            {"resourceType": "Patient", "id": "other", "extension": [{"url": "http://x/open", "valueMoney": {}}]},
+        ],
+    )
+    assert world.found("Patient", "open", asked) == {"it"}
 
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import pytest
 
 from fhir_server.errors import Malformed
-from fhir_server.search.entries import Entries
+from fhir_server.search.entries import Entries, Uri
 from fhir_server.search.extract import extract
 from fhir_server.search.facts import Facts
+from fhir_server.search.kinds.sink import Sink
 from fhir_server.search.match import Row, holds
 from fhir_server.search.parse import parse
 from fhir_server.search.registry import SearchRegistry
@@ -131,3 +133,14 @@ def test_many_components_take_time_in_proportion(registry: SearchRegistry) -> No
     assert len([each for each in found.combinations if each.param == "component-code-value-quantity"]) == 1_000
     assert finds(registry, found, "Observation", "component-code-value-quantity", "999$999")
     assert not finds(registry, found, "Observation", "component-code-value-quantity", "1000$1000")
+
+
+def test_what_is_gathered_takes_no_more_room_than_the_index() -> None:
+    """A quarter of a million values of one parameter are gathered in a hundred thousand places, and the first thousand
+    different ones are kept."""
+    sink, most = Sink(BASE, UTC), 0
+    for number in sink.bounded(list(range(250_000))):
+        sink.uris.append(Uri("url", f"urn:{number // 2}"))
+        most = max(most, len(sink.uris))
+    assert most < 101_000
+    assert sink.entries().uris == tuple(Uri("url", f"urn:{number}") for number in range(1_000))

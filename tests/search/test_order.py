@@ -18,7 +18,7 @@ ROW = Row(
     Facts("Observation", "o1", "record"),
     Entries(
         tokens=(Token("code", "s", "b"), Token("code", None, "a"), Token("status", None, "final")),
-        strings=(Text("name", "zoe", "Zoé"), Text("name", "anne", "")),
+        strings=(Text("name", "zoe", "Zoé"), Text("name", "anne", "Anne"), Text("name", "abel", "")),
         dates=(Span("date", 5, 9), Span("date", 3, 20)),
         numbers=(Number("n", 1.5, 2.0),),
         quantities=(
@@ -49,7 +49,7 @@ ROW = Row(
     ],
 )
 def test_a_row_stands_where_its_least_or_greatest_entry_stands(key: tuple[str, str], least: Any, greatest: Any) -> None:
-    """The least going up, the greatest going down; nothing where it has none."""
+    """The least going up, the greatest going down, of strings those that are written so; nothing where it has none."""
     assert values([Sort(*key), Sort(*key, descending=True)], ROW) == (least, greatest)
 
 

@@ -32,6 +32,16 @@ def test_what_cannot_be_asked_for_yet_is_a_short_list(registry: SearchRegistry, 
     assert sum(asked.values()) == len([each for each in parameters if each.code not in ("_query", "near")])
 
 
+def test_a_kind_knows_every_type_that_a_parameter_of_r4_leads_to(
+    registry: SearchRegistry, definitions: Definitions
+) -> None:
+    """Values of other types would be passed over."""
+    for type_ in definitions.resource_types:
+        for each in registry.searchable(type_):
+            if each.expression and each.type != "composite":
+                assert each.kind.add.keys() >= set(each.types), (type_, each.code)
+
+
 def test_every_parameter_that_can_be_asked_for_parses(registry: SearchRegistry, definitions: Definitions) -> None:
     """A value of its kind, for every parameter of every type, strictly."""
     values = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds_of_links import World
 
@@ -70,3 +70,12 @@ def test_temperatures_are_compared_across_their_scales(registry: SearchRegistry)
     world = World(registry, [{"resourceType": "Observation", "id": "o", "valueQuantity": quantity}])
     assert world.found("Observation", "value-quantity", f"98.6|{UCUM}|[degF]") == {"o"}
     assert world.found("Observation", "value-quantity", f"gt98.7|{UCUM}|[degF]") == set()
+
+
+@given(st.floats(-1e300, 1e300), st.sampled_from(["", f"|{UCUM}|", f"|{UCUM}|[in_i]"]))
+@example(66.89999999999999, f"|{UCUM}|[in_i]")
+def test_what_a_resource_says_is_found_by_the_same_digits(registry: SearchRegistry, value: float, unit: str) -> None:
+    """However many they are: half a unit of the last one may be less than a float can tell apart."""
+    quantity = {"value": value, "system": UCUM, "code": "[in_i]"}
+    world = World(registry, [{"resourceType": "Observation", "id": "o", "valueQuantity": quantity}])
+    assert world.found("Observation", "value-quantity", f"{value!r}{unit}") == {"o"}

@@ -25,10 +25,11 @@ def prose(registry: SearchRegistry, type_: str, **elements: Any) -> dict[str, st
 
 
 def test_the_words_of_the_narrative_are_its_text(registry: SearchRegistry) -> None:
-    """Without markup, in normal form, each once, in order; they are content too."""
-    words = "aigu du oedeme poumon toux"
-    found = prose(registry, "Condition", text={"status": "generated", "div": DIV})
-    assert found == {"_text": words, "_content": words}
+    """Without markup, in normal form, each once; content has only what is beyond them."""
+    narrative = {"status": "generated", "div": DIV}
+    found = prose(registry, "Condition", text=narrative, note=[{"text": "Toux, toux sèche"}])
+    assert found == {"_text": "oedeme aigu du poumon toux", "_content": "seche"}
+    assert prose(registry, "Condition", text=narrative, note=[{"text": "TOUX"}]).keys() == {"_text"}
 
 
 def test_content_is_what_people_read(registry: SearchRegistry) -> None:
@@ -42,8 +43,8 @@ def test_content_is_what_people_read(registry: SearchRegistry) -> None:
         component=[{"code": {"text": "Bras gauche"}, "valueString": "élevée"}],
         referenceRange=[{"text": "normale"}],
     )
-    assert found == {"_content": "au bras elevee gauche normale repos systolic tension zoe"}
-    assert prose(registry, "Patient", name=[{"family": "Le Gall", "given": ["Anne"]}]) == {"_content": "anne gall le"}
+    assert found == {"_content": "systolic tension zoe au repos bras gauche elevee normale"}
+    assert prose(registry, "Patient", name=[{"family": "Le Gall", "given": ["Anne"]}]) == {"_content": "le gall anne"}
 
 
 def test_what_only_looks_like_text_is_not_content(registry: SearchRegistry) -> None:
@@ -79,7 +80,7 @@ def test_a_nested_resource_has_all_its_words(registry: SearchRegistry) -> None:
     item: dict[str, Any] = {"linkId": "1", "text": "bottom"}
     for depth in range(100):
         item = {"linkId": "1", "text": f"level {depth % 3}", "item": [item]}
-    assert prose(registry, "Questionnaire", item=[item])["_content"] == "0 1 2 bottom level"
+    assert prose(registry, "Questionnaire", item=[item])["_content"] == "1 level 0 2 bottom"
 
 
 def test_words_are_bounded(registry: SearchRegistry) -> None:

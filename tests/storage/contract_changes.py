@@ -69,13 +69,21 @@ async def test_changes_come_the_last_written_first(store: Store, clock: Clock) -
 
 
 async def test_changes_are_judged_as_a_history_is(store: Store, clock: Clock) -> None:
-    """By the current facts and by the version's own; a deletion by those of the last live version."""
+    """By the current facts and by the version's own; a deletion, and what came before it, by those of the last live
+    version."""
     await past(store, clock)
     assert await changed(store, visible=UNMASKED) == ["b/2", "a/3", "c/2", "x/1", "c/1", "b/1", "a/1"]
     assert await changed(store, visible=of("p2")) == ["b/2", "b/1"]
     assert await changed(store, visible=FALSE) == []
     assert await changed(store, visible=AllRefs(TRUE)) == ALL
     await put(store, write("Observation/a", version=4, vis=MASQUE_PS), deletion("Observation/d", 2))
+    assert await changed(store, "Observation", visible=UNMASKED) == ["b/2", "b/1"]
+    for step in (
+        write("Observation/e"),
+        write("Observation/e", version=2, vis=MASQUE_PS),
+        deletion("Observation/e", 3),
+    ):
+        await put(store, step)
     assert await changed(store, "Observation", visible=UNMASKED) == ["b/2", "b/1"]
     await put(store, write("Condition/k", labels=frozenset({"PSY"})))
     await put(store, deletion("Condition/k", 2))

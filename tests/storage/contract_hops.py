@@ -235,7 +235,7 @@ def prose(*words: str, param: str = "_content") -> Entries:
 
 @SCOPES
 async def test_rows_are_found_by_all_of_several_words(store: Store, patients: tuple[str, ...] | None) -> None:
-    """Whole words, in any order, of that text, of rows as they are now."""
+    """Whole words, in any order, of that text, of rows as they are now; the narrative is content too."""
     await put(
         store,
         write("Observation/a", entries=prose("asthme", "severe", "œdeme", "日本", "a-b", "x" * 900)),
@@ -249,8 +249,8 @@ async def test_rows_are_found_by_all_of_several_words(store: Store, patients: tu
     async def ask(*words: str, param: str = "_content") -> list[str]:
         return ids(await found(store, "Observation", where=Words(param, words), patients=patients))
 
-    assert await ask("asthme") == ["a", "b"]
-    assert await ask("severe", "asthme") == ["a"]
+    assert await ask("asthme") == ["a", "b", "c"]
+    assert await ask("severe", "asthme") == ["a", "c"]
     assert await ask("asthme", param="_text") == ["c"]
     assert await ask("asthm") == await ask("ASTHME") == await ask("œ", "deme") == await ask("a", "b") == []
     assert await ask("œdeme", "日本", "a-b", "x" * 900) == ["a"]
@@ -259,23 +259,25 @@ async def test_rows_are_found_by_all_of_several_words(store: Store, patients: tu
     assert await ask("") == ["d"]
     assert await ask("asthme", param="_other") == []
     without = negate(Words("_content", ("asthme",)))
-    assert ids(await found(store, "Observation", where=without, patients=("p1",))) == ["c", "d"]
+    assert ids(await found(store, "Observation", where=without, patients=("p1",))) == ["d"]
     await put(store, write("Observation/a", version=2, entries=prose("guerie")), deletion("Observation/b", 2))
-    assert await ask("asthme") == []
+    assert await ask("asthme") == ["c"]
     assert await ask("guerie") == ["a"]
 
 
 # --- Order by entries
 
 ROWS = {
-    "many": Entries(dates=(Span("date", 30, 31), Span("date", 5, 6)), strings=(Text("name", "b", "B"),)),
+    "many": Entries(
+        dates=(Span("date", 30, 31), Span("date", 5, 6)), strings=(Text("name", "b", "B"), Text("name", "a", ""))
+    ),
     "early": Entries(dates=(Span("date", 10, 11),), strings=(Text("name", "é", "É"), Text("name", "z", "Z"))),
     "none": Entries(),
     "late": Entries(
-        dates=(Span("date", 20, 99),), strings=(Text("name", "\U00010000", ""), Text("name", "\uffff", ""))
+        dates=(Span("date", 20, 99),), strings=(Text("name", "\U00010000", "X"), Text("name", "\uffff", "Y"))
     ),
     "same": Entries(dates=(Span("date", 20, 21), Span("date", 20, 22)), strings=(Text("name", "b", "x"),)),
-    "bare": Entries(uris=(Uri("url", "urn:x"),)),
+    "bare": Entries(uris=(Uri("url", "urn:x"),), strings=(Text("name", "a", ""),)),
 }
 DATE, LATEST, NAME = Sort("date", "date"), Sort("date", "date", True), Sort("name", "string")
 SORTED = {
@@ -297,7 +299,8 @@ SORTED = {
 async def test_rows_come_in_the_order_of_their_entries(
     store: Store, sort: tuple[Sort, ...], public: bool, patients: tuple[str, ...] | None
 ) -> None:
-    """By the least entry, descending by the greatest; rows without one last either way; pages of any size agree."""
+    """By the least entry, descending by the greatest; strings that are only found by do not count; rows without
+    one come last either way; pages of any size agree."""
     type = "Practitioner" if public else "Observation"
     await put(store, *(write(f"{type}/{id}", entries=entries) for id, entries in ROWS.items()))
     await put(store, write(f"{type}/hidden", entries=ROWS["early"], vis=MASQUE_PS))

@@ -203,7 +203,7 @@ def everything_in_nothing(patch: pytest.MonkeyPatch) -> None:
 
 def hop_without_visible(patch: pytest.MonkeyPatch) -> None:
     """The other end is asked for, not whether the caller may see it."""
-    patch.setattr(hops, "_visible", lambda hop: TRUE)
+    patch.setattr(hops, "visible_of", lambda hop: TRUE)
 
 
 def least_for_greatest(patch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def store(tmp_path: Path, runner: asyncio.Runner) -> Iterator[SqliteStore]:
 async def steps(store: SqliteStore, plan: Plan, visible: Predicate) -> list[str]:
     """How SQLite goes about a search and its count."""
     async with store.snapshot() as snapshot:
-        asked = Query(snapshot._cursor, snapshot._names, snapshot._questions, plan, visible)
+        asked = Query(snapshot._reader, plan, visible)
         return [
             step[3]
             for text, args in (*asked.statements(), asked.counting())
@@ -174,7 +174,7 @@ async def test_a_search_begins_with_the_leaf_that_finds_fewest(store: SqliteStor
     both = conj(TokenIs("status", None, "final"), TokenIs("code", None, "c7"))
     plan = Plan(("Observation",), both, ("p1",))
     async with store.snapshot() as snapshot:
-        ((text, args),) = Query(snapshot._cursor, snapshot._names, snapshot._questions, plan, TRUE).statements()
+        ((text, args),) = Query(snapshot._reader, plan, TRUE).statements()
     first = args[: text[: text.index("AND r.type")].count("?")]
     assert "c7" in first
     assert "final" not in first

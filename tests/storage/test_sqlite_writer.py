@@ -262,6 +262,50 @@ async def test_a_snapshot_is_over_after_its_block(store: SqliteStore) -> None:
         await snapshot.count(Plan(("Observation",)), visible=TRUE)
 
 
+async def test_snapshots_of_one_turn_share_a_transaction_and_the_next_turn_has_its_own(
+    store: SqliteStore, path: Path
+) -> None:
+    """What another process has written meanwhile is seen by whoever runs later; no transaction is left open."""
+    other = SqliteStore(path, clock=Clock())
+    for n in range(3):
+        seen = []
+        for _ in range(2):
+            async with store.snapshot() as snapshot:
+                seen.append((snapshot._reader, await snapshot.count(Plan(("Observation",)), visible=TRUE)))
+        assert seen[0] == seen[1]
+        assert seen[0][1] == n
+        await put(other, write(f"Observation/o{n}"))
+    await asyncio.sleep(0)
+    assert not any(reader.connection.in_transaction for reader in store._pool._idle)
+    await other.close()
+
+
+async def test_a_snapshot_that_outlives_its_turn_is_for_itself(store: SqliteStore) -> None:
+    """It goes on as it began; who comes later begins anew."""
+    async with store.snapshot() as old:
+        assert await old.count(Plan(("Observation",)), visible=TRUE) == 0
+        await put(store, write("Observation/o1"))
+        async with store.snapshot() as new:
+            assert await new.count(Plan(("Observation",)), visible=TRUE) == 1
+        assert await old.count(Plan(("Observation",)), visible=TRUE) == 0
+    async with store.snapshot() as later:
+        assert await later.count(Plan(("Observation",)), visible=TRUE) == 1
+
+
+async def test_what_was_looked_at_in_a_snapshot_is_what_is_read_there(store: SqliteStore) -> None:
+    """Whose record, its policy version and the resource come from one look; another resource is looked at anew."""
+    await store.commit(Commit((write("Observation/o1"), write("Observation/o2", patient="p2")), bump=frozenset({"p2"})))
+    await put(store, write("Practitioner/x"))
+    async with store.snapshot() as snapshot:
+        for id, patient, version in (("o1", "p1", 0), ("o2", "p2", 1), ("never", None, 0), ("o1", "p1", 0)):
+            assert await snapshot.compartment("Observation", id) == patient
+            assert await snapshot.policy_version(patient or "nobody") == version
+            found = await snapshot.read("Observation", id, visible=TRUE)
+            assert (found.id if found else "never") == id
+        assert await snapshot.compartment("Practitioner", "x") is None
+        assert await snapshot.policy_version("p2") == 1
+
+
 async def test_many_snapshots_stand_open_at_once(store: SqliteStore) -> None:
     """Each as it began; their connections are kept or closed when they end."""
     opened = []

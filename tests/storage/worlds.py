@@ -73,7 +73,7 @@ def _plain(param: st.SearchStrategy[str]) -> dict[str, st.SearchStrategy[Any]]:
     amounts = _ranges(Amount, param, st.sampled_from(SYSTEMS), st.sampled_from(("", "x")))
     return {
         "tokens": _tuples(param, st.sampled_from((None, "s", "t")), st.sampled_from(("x", "y")), of=Token),
-        "strings": _tuples(param, st.sampled_from(TEXTS), st.sampled_from(("A", "B")), of=Text),
+        "strings": _tuples(param, st.sampled_from(TEXTS), st.sampled_from(("A", "B", "")), of=Text),
         "dates": st.lists(_ranges(Span, param), max_size=2, unique=True).map(tuple),
         "numbers": st.lists(_ranges(Number, param), max_size=2, unique=True).map(tuple),
         "quantities": st.lists(amounts, max_size=2, unique=True).map(tuple),

@@ -25,7 +25,7 @@ from fhir_server.fhir.path.tokens import PathError
 
 _NARRATIVE: Final = re.compile(r"(\btext\.)div$")
 """`div` is an operator of FHIRPath, and a name only when quoted; everyone writes `Patient.text.div`."""
-_LONGEST: Final = 1_000_000_000
+_LONGEST: Final = 300_000_000
 """Nanoseconds of CPU that one patch may take: paths can be made to visit everything, again and again."""
 
 

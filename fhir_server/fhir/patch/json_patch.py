@@ -17,9 +17,9 @@ from fhir_server.fhir.definitions import Definitions
 from fhir_server.fhir.json import MAX_DEPTH, dump_exact, exact
 from fhir_server.fhir.patch import MOST_OPERATIONS, inapplicable
 
-_WORK: Final = 10_000_000
+_WORK: Final = 1_000_000
 """How many values and characters the operations of one patch may add, copy, move and compare, beyond three times the
-size of the resource: a copy of a copy of a copy doubles what it is made of each time."""
+size of the resource and of the patch: a copy of a copy of a copy doubles what it is made of each time."""
 
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)*", re.DOTALL)
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
@@ -34,7 +34,7 @@ def apply(body: bytes, patch: bytes, definitions: Definitions) -> bytes:
         raise Malformed("A JSON Patch is an array of operations.")
     if len(operations) > MOST_OPERATIONS:
         raise Invalid(issues=[Issue("too-costly", f"A patch may have {MOST_OPERATIONS} operations.")])
-    document = _Document(exact(body), _WORK + 3 * len(body))
+    document = _Document(exact(body), _WORK + 3 * (len(body) + len(patch)))
     for index, operation in enumerate(operations):
         document.run(operation, f"patch[{index}]")
     return dump_exact(document.root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from fhir_server.fhir.path.frame import Collection
 from fhir_server.fhir.path.node import Node
@@ -28,8 +28,6 @@ class Function(NamedTuple):
 
 
 Functions: TypeAlias = Mapping[str, Function]
-
-EMPTY: Final[Collection] = []
 
 
 def boolean(value: bool) -> Collection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import tzinfo
+from functools import lru_cache
 from typing import Any, Final
 
 from fhir_server.fhir.dates import date_range, search_range
@@ -12,8 +13,10 @@ from fhir_server.search.kinds.sink import Add, Sink, passed_over
 from fhir_server.search.predicate import DateIs, Predicate, Updated, negate
 
 MODIFIERS: Final = frozenset({""})
+_SHORT: Final = 40
 BEGINNING: Final = -(2**62)
 END: Final = 2**62
+_ALWAYS: Final = (BEGINNING, END)
 
 
 def where(asked: Asked, text: str) -> Predicate:
@@ -83,22 +86,30 @@ def _timing(param: str, value: Any, sink: Sink) -> None:
 def _range(value: Any, zone: tzinfo) -> tuple[int, int] | None:
     if type(value) is not str:
         return None
+    return _remembered(value, zone) if len(value) <= _SHORT else _read(value, zone)
+
+
+def _read(text: str, zone: tzinfo) -> tuple[int, int] | None:
     try:
-        return date_range(value, zone=zone)
+        return date_range(text, zone=zone)
     except ValueError:
         return None
+
+
+# What is written together tells of the same moments.
+_remembered = lru_cache(maxsize=1024)(_read)
 
 
 def _bounds(value: Any, zone: tzinfo) -> tuple[int, int] | None:
     """The limits of a Period, open where it does not say; None when it says nothing, or what cannot be read."""
     if type(value) is not dict:
         return None
-    said = {name: _range(value[name], zone) for name in ("start", "end") if value.get(name) is not None}
-    if not said or None in said.values():
+    start, end = value.get("start"), value.get("end")
+    first = _ALWAYS if start is None else _range(start, zone)
+    last = _ALWAYS if end is None else _range(end, zone)
+    if first is None or last is None or (start is None and end is None):
         return None
-    start, end = said.get("start"), said.get("end")
-    low = start[0] if start else BEGINNING
-    return low, max(low, end[1] if end else END)
+    return first[0], max(first[0], last[1])
 
 
 ADD: Final[dict[str, Add]] = {

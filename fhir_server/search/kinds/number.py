@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Context, Decimal
-from math import inf, isfinite
+from math import inf, isfinite, nextafter
 from typing import Any, Final
 
 from fhir_server.search.entries import Number
@@ -20,6 +20,7 @@ MODIFIERS: Final = frozenset({""})
 
 # As many digits as a number and half a unit of its last digit have together at the most.
 _EXACT: Final = Context(prec=1_200)
+_HALF: Final = Decimal("0.5")
 _NUMBER: Final = re.compile(r"[+-]?\d{1,40}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -54,11 +55,14 @@ def exactly(asked: Asked, text: str) -> tuple[str, Decimal, Decimal]:
 
 
 def floats(asked: Asked, low: Decimal, high: Decimal) -> tuple[float, float]:
-    """Both ends as the index has numbers."""
-    ends = float(low), float(high)
-    if not all(map(isfinite, ends)):
+    """Both ends as the index has numbers. The number in the middle stays between them, however narrow the range: half a
+    unit of a sixteenth digit is less than floats can tell apart."""
+    first, last = float(low), float(high)
+    if not (isfinite(first) and isfinite(last)):
         raise asked.malformed("That number is too large.")
-    return ends
+    if low < high:
+        last = max(last, nextafter(float(_EXACT.multiply(_EXACT.add(low, high), _HALF)), inf))
+    return first, last
 
 
 def _half(text: str, number: Decimal) -> Decimal:

@@ -9,13 +9,14 @@ language falls together (`ph` and `f`; `c`, `k` and `qu`; `s`, `z` and soft `c`;
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
 from fhir_server.search.entries import Text
 from fhir_server.search.kinds.asked import Asked
 from fhir_server.search.kinds.sink import Add, Sink
-from fhir_server.search.kinds.string import normal_of, parts, words
+from fhir_server.search.kinds.string import beginning, parts, words
 from fhir_server.search.predicate import Predicate, StringIs, conj
 
 MODIFIERS: Final = frozenset({""})
@@ -38,11 +39,12 @@ def where(asked: Asked, text: str) -> Predicate:
     return conj(*(StringIs(asked.param, "exact", key) for key in dict.fromkeys(keys(words(asked, text)))))
 
 
-def keys(normal: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def keys(normal: str) -> tuple[str, ...]:
     """The key of each of the first 16 words of a text in normal form."""
     for letters, sound in _SOUNDS:
         normal = normal.replace(letters, sound)
-    return [_key(word) for word in islice(normal.split(), _MOST)]
+    return tuple(_key(word) for word in islice(normal.split(), _MOST))
 
 
 def _key(word: str) -> str:
@@ -53,7 +55,7 @@ def _key(word: str) -> str:
 
 def _sound(param: str, value: Any, sink: Sink) -> None:
     if type(value) is str:
-        for key in keys(normal_of(value, sink)):
+        for key in keys(beginning(value)):
             sink.strings.append(Text(param, key, key))
 
 

@@ -16,7 +16,7 @@ from fhir_server.fhir.definitions import Definitions
 from fhir_server.search.entries import Prose
 from fhir_server.search.kinds.asked import Asked, unescape
 from fhir_server.search.kinds.sink import Sink
-from fhir_server.search.kinds.string import normalise
+from fhir_server.search.kinds.string import words_of
 from fhir_server.search.predicate import Predicate, Words, conj, disj, negate
 
 MODIFIERS: Final = frozenset({""})
@@ -81,14 +81,18 @@ class Layouts:
 
 
 def add(resource: dict[str, Any], layout: Layout, sink: Sink) -> None:
-    """The words of one resource."""
+    """The words of one resource: those of its narrative, and those that are only elsewhere."""
     text = resource.get("text")
     div = text.get("div") if type(text) is dict else None
-    narrative = _words(_narrative(div)) if type(div) is str else set()
-    content = narrative | _words(" ".join(_texts(resource, layout)))
-    for param, words in (("_text", narrative), ("_content", content)):
-        if words:
-            sink.prose.append(Prose(param, " ".join(sorted(words)[:_MOST])))
+    narrative = _words([_narrative(div)]) if type(div) is str else {}
+    if narrative:
+        sink.prose.append(Prose("_text", " ".join(narrative)))
+    texts: list[str] = []
+    _gather(resource, layout, texts)
+    words = _words(texts)
+    beyond = [word for word in words if word not in narrative] if narrative else words
+    if beyond:
+        sink.prose.append(Prose("_content", " ".join(beyond)))
 
 
 def _narrative(div: str) -> str:
@@ -96,31 +100,35 @@ def _narrative(div: str) -> str:
     return unescape_html(text) if "&" in text else text
 
 
-def _texts(resource: dict[str, Any], layout: Layout) -> list[str]:
-    found: list[str] = []
-    todo = [(resource, layout)]
-    while todo:
-        value, of = todo.pop()
-        for name in of if len(of) < len(value) else value:
-            each = value.get(name)
-            if each is None or name not in of:
-                continue
-            inner = of[name]
-            if type(each) is list:
-                if inner is None:
-                    found += [text for text in each if type(text) is str]
-                else:
-                    todo += [(part, inner) for part in each if type(part) is dict]
-            elif inner is None:
-                if type(each) is str:
-                    found.append(each)
-            elif type(each) is dict:
-                todo.append((each, inner))
-    return found
+def _gather(value: dict[str, Any], layout: Layout, texts: list[str]) -> None:
+    """Adds the texts of a value, which is no deeper than JSON may be."""
+    for name in layout if len(layout) < len(value) else value:
+        if name not in value or name not in layout:
+            continue
+        each, inner = value[name], layout[name]
+        if inner is None:
+            if type(each) is str:
+                texts.append(each)
+            elif type(each) is list:
+                texts += [part for part in each if type(part) is str]
+        elif type(each) is dict:
+            _gather(each, inner, texts)
+        elif type(each) is list:
+            for part in each:
+                if type(part) is dict:
+                    _gather(part, inner, texts)
 
 
-def _words(text: str) -> set[str]:
-    return set(normalise(text[:_CHARACTERS]).split())
+def _words(texts: list[str]) -> dict[str, None]:
+    """The words, each once, as they come."""
+    whole = " ".join(texts)
+    if len(whole) > _CHARACTERS or whole.isascii():
+        found = words_of(whole[:_CHARACTERS])
+    else:
+        # Text by text: displays are remembered.
+        found = [word for text in texts for word in words_of(text)]
+    words = dict.fromkeys(found)
+    return words if len(words) <= _MOST else dict.fromkeys(islice(words, _MOST))
 
 
 class _Question:
@@ -176,7 +184,7 @@ class _Question:
         kind, text = self._signs[self._at]
         self._at += 1
         if kind != 1:
-            words = normalise(text).split()
+            words = words_of(text)
             return Words(self._asked.param, tuple(sorted(set(words)))) if words else None
         inner = self._either(depth + 1) if text == "(" and depth < _DEPTH else None
         if inner is None or not self._taken(")", 1):

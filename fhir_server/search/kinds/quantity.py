@@ -7,12 +7,10 @@ exact decimals, before either becomes a float. Other units are compared by their
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from decimal import Decimal
 from math import inf, isfinite, nextafter
 from typing import Any, Final
 
-from fhir_server.fhir.ucum import canonical
+from fhir_server.fhir.ucum import canonical, canonical_float
 from fhir_server.search.entries import Amount
 from fhir_server.search.kinds import number
 from fhir_server.search.kinds.asked import Asked, split, unescape
@@ -64,30 +62,36 @@ def _add(param: str, value: dict[str, Any], unit: Any, sink: Sink) -> None:
     """The amounts of a Quantity or Range, whose unit is that of the Quantity `unit`."""
     read = sink.read.get(id(value))
     if read is None:
-        read = sink.read[id(value)] = list(_amounts(value, unit))
-    for part, *amount in read:
-        sink.quantities.append(Amount(param + part, *amount))
+        read = sink.read[id(value)] = _amounts(value, unit)
+    sink.quantities += [Amount(param + part, *amount) for part, amount in read]
 
 
-def _amounts(value: dict[str, Any], unit: Any) -> Iterator[tuple[str, str, str, float, float]]:
+def _amounts(value: dict[str, Any], unit: Any) -> list[tuple[str, tuple[str, str, float, float]]]:
     """One for the unit's code, one for its name where that differs, and one in base units where it has them."""
     amount = number.finite(value.get("value"))
     ends = (amount, amount) if amount is not None else number.limits(value)
     if ends is None or type(unit) is not dict:
-        return
-    system, code, name = (each[:CUT] if type(each) is str else "" for each in map(unit.get, ("system", "code", "unit")))
+        return []
+    system, code, name = _cut(unit.get("system")), _cut(unit.get("code")), _cut(unit.get("unit"))
     comparator = value.get("comparator")
     said = _compared(*ends, comparator)
-    yield ("", system, code, *said)
+    found = [("", (system, code, *said))]
     if name and name != code:
-        yield ("", "", name, *said)
-    if system == UCUM and (converted := _converted(ends, code)):
+        found.append(("", ("", name, *said)))
+    if system == UCUM and (converted := _converted(*ends, code)):
         low, high, base = converted
-        yield (IN_BASE_UNITS, UCUM, base, *_compared(low, high, comparator))
+        found.append((IN_BASE_UNITS, (UCUM, base, *_compared(low, high, comparator))))
+    return found
+
+
+def _cut(text: Any) -> str:
+    return text[:CUT] if type(text) is str else ""
 
 
 def _compared(low: float, high: float, comparator: Any) -> tuple[float, float]:
     """The closed range that `< <= >= >` leave to a value (https://hl7.org/fhir/R4/datatypes.html#Quantity)."""
+    if comparator is None:
+        return low, high
     match comparator:
         case "<":
             return -inf, nextafter(high, -inf)
@@ -100,15 +104,12 @@ def _compared(low: float, high: float, comparator: Any) -> tuple[float, float]:
     return low, high
 
 
-def _converted(ends: tuple[float, float], code: str) -> tuple[float, float, str] | None:
+def _converted(low: float, high: float, code: str) -> tuple[float, float, str] | None:
     """The ends in base units, an open one staying open."""
-    found = {
-        end: converted for end in set(ends) if isfinite(end) and (converted := canonical(Decimal(repr(end)), code))
-    }
-    if not found:
-        return None
-    low, high = (float(found[end][0]) if end in found else end for end in ends)
-    return low, high, next(iter(found.values()))[1]
+    first = canonical_float(low, code) if isfinite(low) else None
+    last = first if high == low else canonical_float(high, code) if isfinite(high) else None
+    known = first or last
+    return (first[0] if first else low, last[0] if last else high, known[1]) if known else None
 
 
 ADD: Final[dict[str, Add]] = {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any, Final
 
 from fhir_server.search.entries import Text, Token
 from fhir_server.search.kinds.asked import Asked, split, unescape
-from fhir_server.search.kinds.bounds import CUT, cut
+from fhir_server.search.kinds.bounds import CUT, MOST, cut
 from fhir_server.search.kinds.sink import Add, Sink
 from fhir_server.search.kinds.string import beginning, words
 from fhir_server.search.predicate import Predicate, StringIs, TokenIs, disj
@@ -75,16 +74,16 @@ def _boolean(param: str, value: Any, sink: Sink) -> None:
 
 
 def _coding(param: str, value: Any, sink: Sink) -> None:
-    _coded(param, (value,), None, value, sink)
+    _coded(param, [value], None, value, sink)
 
 
 def _concept(param: str, value: Any, sink: Sink) -> None:
     if type(value) is dict:
         codings = value.get("coding")
-        _coded(param, codings if type(codings) is list else (), value.get("text"), value, sink)
+        _coded(param, codings if type(codings) is list else [], value.get("text"), value, sink)
 
 
-def _coded(param: str, codings: Iterable[Any], text: Any, value: Any, sink: Sink) -> None:
+def _coded(param: str, codings: list[Any], text: Any, value: Any, sink: Sink) -> None:
     """The codes of the codings, and their words."""
     read = sink.read.get(id(value))
     if read is None:
@@ -97,10 +96,10 @@ def _coded(param: str, codings: Iterable[Any], text: Any, value: Any, sink: Sink
         sink.strings.extend([Text(param, normal, "") for normal in normals])
 
 
-def _read(codings: Iterable[Any], text: Any) -> tuple[list[tuple[str | None, str]], list[str]]:
+def _read(codings: list[Any], text: Any) -> tuple[list[tuple[str | None, str]], list[str]]:
     """Pairs of system and code, and normal forms of displays and text."""
     codes, words = [], []
-    for coding in codings:
+    for coding in codings[:MOST]:
         if type(coding) is dict:
             system, code, display = coding.get("system"), coding.get("code"), coding.get("display")
             if type(code) is str:
@@ -124,7 +123,7 @@ def _identifier(param: str, value: Any, sink: Sink) -> None:
 def _typed(param: str, codings: Any, value: Any, sink: Sink) -> None:
     if type(codings) is not list or type(value) is not str:
         return
-    for coding in codings:
+    for coding in codings[:MOST]:
         if type(coding) is dict and type(coding.get("code")) is str:
             add_coded(param + OF_TYPE, coding.get("system"), f"{coding['code']}|{value}", sink)
 

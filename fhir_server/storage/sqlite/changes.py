@@ -7,7 +7,6 @@ from its end.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -15,9 +14,7 @@ from fhir_server.search.predicate import Predicate
 from fhir_server.storage.sqlite import start
 from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts, all_of
 from fhir_server.storage.sqlite.compile import Compiler
-from fhir_server.storage.sqlite.functions import Questions
-from fhir_server.storage.sqlite.names import Names
-from fhir_server.storage.sqlite.remembered import condition
+from fhir_server.storage.sqlite.reader import Reader
 
 _END: Final = 1 << 62
 _MOST_AT_ONCE: Final = 1000
@@ -39,20 +36,19 @@ class Changes:
 
     def __init__(
         self,
-        cursor: sqlite3.Cursor,
-        names: Names,
-        questions: Questions,
+        reader: Reader,
         types: Sequence[str],
         patients: Sequence[str] | None,
         visible: Predicate,
         since: int | None,
         at: tuple[int, int] | None,
     ) -> None:
-        questions.clear()
-        self._cursor = cursor
-        self._parts = Parts(cursor, questions)
-        self._scope = start.scope(self._parts, names, types, patients, visible)
-        shown = condition(Compiler(names, self._parts, self._scope or start.NOWHERE), visible)
+        reader.questions.clear()
+        self._cursor = reader.cursor
+        self._parts = Parts(reader.cursor, reader.questions)
+        self._scope = start.scope(self._parts, reader.names, types, patients, visible)
+        compiler = Compiler(reader.names, self._parts, self._scope or start.NOWHERE)
+        shown = reader.remembered.condition(compiler, visible)
         # Of a deleted resource the tables no longer tell all: it is left to the memory reader.
         self._asked = all_of(Clause(f"(r.deleted = 1 OR {shown.text})", shown.args), moments(since, at))
         self._since = since

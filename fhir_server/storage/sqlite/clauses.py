@@ -39,6 +39,11 @@ def among(column: str, values: Sequence[Any]) -> Clause:
     return Clause(f"{column} IN ({marks(len(many))})", tuple(many))
 
 
+def among_rids(rids: Clause) -> Clause:
+    """The row is one that `rids` selects."""
+    return Clause(f"r.rid IN ({rids.text})", rids.args)
+
+
 def all_of(*clauses: Clause) -> Clause:
     """The clauses, none of them an OR without parentheses, joined by AND."""
     return joined(clauses, " AND ")

@@ -1,73 +1,31 @@
 """The SQL reader of the algebra: a predicate becomes a condition on `resource AS r` (spec access §4).
 
-SQL's third truth value never shows: facts are compared with IS; a range or a set asks for IS NOT NULL first; what has
-many values is asked for by EXISTS or IN over columns that are never NULL; And and Or stand in parentheses.
-
-A search leaf looks at the index tables, in one of two ways. A *probe* asks whether this row has such an entry: right
-where the primary key leads to it. The *rids* of a leaf are all rows that have one: right for ranges, gathered once, and
-to begin a search with. Hops have the same two ways (hops.py).
+What one row is asked about itself is in leaves.py; here it is put together. And and Or stand in parentheses. What leads
+to other rows is compiled for those as it is for these: a named part of the statement, with a compiler of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
-from fhir_server.search import facts
-from fhir_server.search.plan import Sort
-from fhir_server.search.predicate import (
-    AllRefs,
-    And,
-    AnyRef,
-    Bit,
-    Chained,
-    DateIs,
-    Eq,
-    F,
-    Has,
-    In,
-    Not,
-    NumberIs,
-    Or,
-    Predicate,
-    Present,
-    QuantityIs,
-    Referred,
-    RefersTo,
-    Rng,
-    StringIs,
-    T,
-    Together,
-    TokenIs,
-    Updated,
-    UriIs,
-    Words,
-)
-from fhir_server.storage.sqlite import hops
-from fhir_server.storage.sqlite.clauses import EVERY, NEVER, Clause, Parts, all_of, among, grouped, joined
-from fhir_server.storage.sqlite.entries import Entry, any_of, entry_of, merged
-from fhir_server.storage.sqlite.names import RECORD, Names
-from fhir_server.storage.sqlite.rows import MULTI
-from fhir_server.storage.sqlite.start import NOWHERE, Scope
-from fhir_server.storage.sqlite.statements import marks, padded
-from fhir_server.storage.sqlite.words import matching
+from fhir_server.search.predicate import AllRefs, And, AnyRef, Chained, Not, Or, Predicate, Referred, Words
+from fhir_server.storage.sqlite import hops, start
+from fhir_server.storage.sqlite.clauses import NEVER, Clause, Parts, among, among_rids, grouped, joined
+from fhir_server.storage.sqlite.entries import Entry, entry_of, merged
+from fhir_server.storage.sqlite.leaves import ENTRY_LEAVES, LEAVES, Leaves
+from fhir_server.storage.sqlite.names import Names
+from fhir_server.storage.sqlite.start import NOWHERE, Scope, Start
 
-_COLUMNS: Final = {"rtype": "type", "patient": "cid"}
-_ENTRIES_OF_ROW: Final = "(SELECT e.entries FROM version AS e WHERE e.vid = r.vid)"
+_LIVE: Final = Clause("r.deleted = 0")
+_OF_RECORD: Final = Clause("r.kind IS 'record'")
 
 
-NO_RIDS: Final = Clause("SELECT 0 WHERE 0")
-
-
-class Compiler:
+class Compiler(Leaves):
     """Compiles conditions on the rows of one scope, into one statement."""
 
     def __init__(self, names: Names, parts: Parts, scope: Scope, *, linked: bool = False) -> None:
-        """`linked`: rows behind a link, which are judged by their facts alone, as `search.match` does."""
-        self.names = names
-        self.parts = parts
-        self.scope = scope
-        self._linked = linked
+        super().__init__(names, parts, scope, linked=linked)
         self._found: dict[int, tuple[Predicate, Clause | None]] = {}
 
     def condition(self, predicate: Predicate) -> Clause:
@@ -81,111 +39,25 @@ class Compiler:
         """A SELECT of the rids that satisfy `predicate`, when indexes alone can tell; None otherwise."""
         match predicate:
             case Words():
-                return self._rids_of_words(predicate)
+                return self.rids_of_words(predicate)
             case Chained() | Referred():
                 return self._few(predicate)
             case Or(of):
                 clauses = [
-                    self._rids(part) if isinstance(part, Entry) else self.rids(part) for part in merged(of, self.names)
+                    self.rids_of(part) if isinstance(part, Entry) else self.rids(part)
+                    for part in merged(of, self.names)
                 ]
                 found = [clause for clause in clauses if clause]
                 return joined(found, " UNION ALL ") if len(found) == len(clauses) else None
-        return self._rids(entry_of(predicate, self.names)) if isinstance(predicate, _ENTRY_LEAVES) else None
+        return self.rids_of(entry_of(predicate, self.names)) if isinstance(predicate, ENTRY_LEAVES) else None
 
-    def entries_satisfy(self, question: Predicate) -> Clause:
-        """The row's entries satisfy `question`, asked of each row by the memory reader."""
-        return Clause(f"satisfies({_ENTRIES_OF_ROW}, r.time, ?)", (self.parts.ask(question),))
-
-    def of(self, scope: Scope) -> Compiler:
-        """A compiler for other rows, into the same statement."""
-        return Compiler(self.names, self.parts, scope)
-
-    def check(self, predicate: Predicate) -> None:
-        """Raises ValueError where `condition` does."""
-        self.into(Parts(self.parts.cursor, self.parts.questions)).of(NOWHERE).condition(predicate)
+    def begin(self, where: Predicate) -> Start | None:
+        """Where a search for `where` begins, if it can begin with few rows."""
+        return start.begin(self.names, self.parts, self.scope, where, self.rids)
 
     def into(self, parts: Parts) -> Compiler:
         """A compiler for the same rows, into another statement."""
         return Compiler(self.names, parts, self.scope)
-
-    def entry_value(self, sort: Sort) -> Clause:
-        """The row's value of a sort key that looks at entries."""
-        return Clause(f"sorted_by({_ENTRIES_OF_ROW}, ?)", (self.parts.ask(sort),))
-
-    def pids(self, param: str) -> list[int]:
-        """The numbers of that search parameter of the types looked among."""
-        return self.names.parameters(tuple(self.scope.types), param)
-
-    def _nothing(self, p: F) -> Clause:
-        return NEVER
-
-    def _everything(self, p: T) -> Clause:
-        return EVERY
-
-    def _eq(self, p: Eq) -> Clause:
-        return Clause(f"{_single(p.column)} IS ?", (self._value(p.column, p.value),))
-
-    def _in(self, p: In) -> Clause:
-        if not p.values:
-            return NEVER
-        column = _single(p.column)
-        values = padded([self._value(p.column, value) for value in sorted(p.values)])
-        return Clause(f"({column} IS NOT NULL AND {column} IN ({marks(len(values))}))", tuple(values))
-
-    def _value(self, column: str, value: str | None) -> str | int | None:
-        if column == "patient":
-            return self.names.compartment(value)
-        if column == "rtype" and value is not None:
-            return self.names.symbol(value)
-        return value
-
-    def _has(self, p: Has) -> Clause:
-        if p.column not in facts.MULTI:
-            raise ValueError(f"{p.column!r} is not a fact with many values")
-        text = "EXISTS (SELECT 1 FROM multi AS m WHERE m.rid = r.rid AND m.fact = ? AND m.value = ?)"
-        return Clause(text, (MULTI[p.column], self.names.symbol(p.value)))
-
-    def _bit(self, p: Bit) -> Clause:
-        return Clause("(r.vis & ?) <> 0", (p.mask,))
-
-    def _rng(self, p: Rng) -> Clause:
-        if p.column not in facts.TIMES:
-            raise ValueError(f"{p.column!r} is not a time")
-        return _within(f"r.{p.column}", p.low, p.high)
-
-    def _updated(self, p: Updated) -> Clause:
-        if not self._linked:
-            return _within("r.time", p.low, p.high)
-        return EVERY if (p.low is None or p.low <= 0) and (p.high is None or p.high > 0) else NEVER
-
-    def _all_refs(self, p: AllRefs) -> Clause:
-        each = self._of_linked(p.each)
-        targets = self.parts.add(
-            "rid",
-            Clause(
-                "SELECT k.rid FROM link AS k CROSS JOIN symbol AS s ON s.sid = k.target"
-                " CROSS JOIN resource AS r ON r.key = s.text"
-                f" WHERE k.pid = 0 AND r.kind IS 'record' AND NOT (r.deleted = 0 AND ({each.text}))",
-                each.args,
-            ),
-        )
-        return Clause(f"NOT EXISTS (SELECT 1 FROM {targets} WHERE {targets}.rid = r.rid)")
-
-    def _any_ref(self, p: AnyRef) -> Clause:
-        some = self._of_linked(p.some)
-        referrers = self.parts.add(
-            "target",
-            Clause(
-                "SELECT s.text FROM symbol AS s CROSS JOIN link AS k ON k.target = s.sid"
-                " CROSS JOIN resource AS r ON r.rid = k.rid"
-                f" WHERE k.pid = 0 AND r.deleted = 0 AND ({some.text})",
-                some.args,
-            ),
-        )
-        return Clause(f"EXISTS (SELECT 1 FROM {referrers} WHERE {referrers}.target = r.key)")
-
-    def _of_linked(self, predicate: Predicate) -> Clause:
-        return Compiler(self.names, self.parts, NOWHERE, linked=True).condition(predicate)
 
     def _not(self, p: Not) -> Clause:
         of = self.condition(p.of)
@@ -195,127 +67,86 @@ class Compiler:
         return grouped([self.condition(part) for part in p.of], " AND ")
 
     def _or(self, p: Or) -> Clause:
-        parts = iter(p.of) if self._linked else merged(p.of, self.names)
+        parts = iter(p.of) if self.linked else merged(p.of, self.names)
         return grouped(
-            [self._among(part) if isinstance(part, Entry) else self.condition(part) for part in parts], " OR "
+            [self.among(part) if isinstance(part, Entry) else self.condition(part) for part in parts], " OR "
         )
 
-    def _leaf(self, p: Any) -> Clause:
-        return NEVER if self._linked else self._among(entry_of(p, self.names))
+    # What leads to other rows
 
-    def _present(self, p: Present) -> Clause:
-        return NEVER if self._linked else grouped([self._among(entry) for entry in any_of(p.param)], " OR ")
+    def _all_refs(self, p: AllRefs) -> Clause:
+        each = self._of_linked(p.each)
+        wrong = Clause(f"NOT (r.deleted = 0 AND ({each.text}))", each.args)
+        led = hops.refers(self.parts, hops.LINKED, _OF_RECORD, wrong)
+        return Clause(f"NOT {led.text}", led.args)
 
-    def _together(self, p: Together) -> Clause:
-        return self.entries_satisfy(p) if self.pids(p.param) else NEVER
+    def _any_ref(self, p: AnyRef) -> Clause:
+        some = self._of_linked(p.some)
+        return hops.referred(self.parts, hops.LINKED, _LIVE, Clause(f"({some.text})", some.args))
 
-    def _words(self, p: Words) -> Clause:
-        found = self._matching(p)
-        return NEVER if found is None else Clause(f"r.vid IN ({found.text})", found.args)
-
-    def _rids_of_words(self, p: Words) -> Clause:
-        found = self._matching(p)
-        if found is None:
-            return NO_RIDS
-        return Clause(
-            f"SELECT c.rid FROM ({found.text}) AS w CROSS JOIN version AS v ON v.vid = w.rowid"
-            " CROSS JOIN resource AS c ON c.rid = v.rid AND c.vid = v.vid",
-            found.args,
-        )
-
-    def _matching(self, p: Words) -> Clause | None:
-        types = self.scope.types.values()
-        return matching(p.param, p.words, types, self.scope.cids) if types else None
+    def _of_linked(self, predicate: Predicate) -> Clause:
+        return Compiler(self.names, self.parts, NOWHERE, linked=True).condition(predicate)
 
     def _hop(self, p: Chained | Referred) -> Clause:
         found = self._few(p)
-        return hops.probe(self, p) if found is None else Clause(f"r.rid IN ({found.text})", found.args)
+        return self._probed(p) if found is None else among_rids(found)
 
     def _few(self, p: Chained | Referred) -> Clause | None:
-        """The rids that a hop leads from, when they are few."""
+        """The rids that a hop leads from, when they are few and soon found."""
         # By identity: to compare or to hash what is deep costs more. The predicate is kept, and with it its id.
         if id(p) not in self._found:
-            self._found[id(p)] = p, hops.few(self, p)
+            mark = len(self.parts.named)
+            found = self._gathered(p)
+            if found and self.parts.size(found, self.scope.few) >= self.scope.few:
+                found = None
+            if found is None:
+                del self.parts.named[mark:]
+            self._found[id(p)] = p, found
         return self._found[id(p)][1]
 
-    def _among(self, entry: Entry) -> Clause:
-        """Whether this row has such an entry: by a probe, or by the gathered rids."""
-        pids = self.pids(entry.param)
-        if not pids:
+    def _gathered(self, p: Chained | Referred) -> Clause | None:
+        """The rids that a hop leads from, gathered from few rows at the other end."""
+        there = self._there(p)
+        pids = self._ways(there, p)
+        begun = there.begin(hops.asked_of(p)) if there and pids else None
+        if there is None or begun is None:
+            return None
+        return hops.rids(self.parts, p, begun, *there._seen(p, begun.rest), among("k.pid", pids))
+
+    def _probed(self, p: Chained | Referred) -> Clause:
+        there = self._there(p)
+        pids = self._ways(there, p)
+        asked = hops.asked_of(p)
+        if there is None or not pids:
+            # Nowhere to go, but what is refused elsewhere is refused here too.
+            Compiler(self.names, Parts(self.parts.cursor, self.parts.questions), NOWHERE).condition(asked)
             return NEVER
-        if entry.point or (self.scope.cids is None and self.names.scope(pids) & RECORD):
-            return self._probe(entry, pids)
-        found = self._rids(entry)
-        return Clause(f"r.rid IN ({found.text})", found.args)
+        lead = hops.refers if isinstance(p, Chained) else hops.referred
+        return lead(self.parts, among("k.pid", pids), *there._seen(p, asked))
 
-    def _probe(self, entry: Entry, pids: Sequence[int]) -> Clause:
-        of_row = all_of(self._home(entry), among("k.pid", pids), entry.condition)
-        text = f"EXISTS (SELECT 1 FROM {entry.table} AS k WHERE {of_row.text} AND k.rid = r.rid)"
-        return Clause(text, of_row.args)
+    def _seen(self, p: Chained | Referred, asked: Predicate) -> tuple[Clause, ...]:
+        """The live rows of this scope that satisfy `asked`, and that the caller may see at the end of the hop."""
+        return self.scope.confined(), _LIVE, self.condition(asked), self.condition(hops.visible_of(p))
 
-    def _rids(self, entry: Entry) -> Clause:
-        pids = self.pids(entry.param)
-        if not pids:
-            return NO_RIDS
-        found = all_of(self._compartments(entry, pids), among("k.pid", pids), entry.condition)
-        return Clause(f"SELECT k.rid FROM {entry.table} AS k WHERE {found.text}", found.args)
+    def _there(self, p: Chained | Referred) -> Compiler | None:
+        """A compiler for the rows at the other end; None when there can be none."""
+        predicates = hops.asked_of(p), hops.visible_of(p)
+        scope = start.scope(self.parts, self.names, hops.types_of(p), None, *predicates)
+        return Compiler(self.names, self.parts, scope) if scope else None
 
-    def _home(self, entry: Entry) -> Clause:
-        """The row's entries lie in this compartment."""
-        if entry.table == "link":
-            return EVERY
-        if "Patient" not in self.scope.types:
-            return Clause("k.cid = r.cid")
-        if len(self.scope.types) == 1:
-            return Clause("k.cid = 0")
-        return Clause("k.cid = CASE r.type WHEN ? THEN 0 ELSE r.cid END", (self.names.symbol("Patient"),))
-
-    def _compartments(self, entry: Entry, pids: Sequence[int]) -> Clause:
-        """The entries lie in one of these compartments."""
-        if entry.table == "link":
-            return EVERY
-        homes = self.scope.homes
-        if homes is not None:
-            return among("k.cid", homes)
-        if self.names.scope(pids) & RECORD:
-            return Clause("k.cid IN (SELECT cid FROM record)")
-        return Clause("k.cid = 0")
+    def _ways(self, there: Compiler | None, p: Chained | Referred) -> list[int]:
+        """The numbers of the hop's reference parameter, of the types that it belongs to."""
+        known = self if isinstance(p, Chained) else there
+        return known.pids(p.param) if known else []
 
 
-def _single(column: str) -> str:
-    if column not in facts.SINGLE:
-        raise ValueError(f"{column!r} is not a fact with one value")
-    return f"r.{_COLUMNS.get(column, column)}"
-
-
-def _within(column: str, low: int | None, high: int | None) -> Clause:
-    parts = [f"{column} IS NOT NULL"]
-    if low is not None:
-        parts.append(f"{column} >= ?")
-    if high is not None:
-        parts.append(f"{column} < ?")
-    return Clause(f"({' AND '.join(parts)})", tuple(bound for bound in (low, high) if bound is not None))
-
-
-_ENTRY_LEAVES: Final = (TokenIs, StringIs, DateIs, NumberIs, QuantityIs, RefersTo, UriIs)
 _READERS: Final[dict[type, Callable[[Compiler, Any], Clause]]] = {
-    T: Compiler._everything,
-    F: Compiler._nothing,
+    **LEAVES,
     And: Compiler._and,
     Or: Compiler._or,
     Not: Compiler._not,
-    Eq: Compiler._eq,
-    In: Compiler._in,
-    Has: Compiler._has,
-    Bit: Compiler._bit,
-    Rng: Compiler._rng,
     AllRefs: Compiler._all_refs,
     AnyRef: Compiler._any_ref,
-    Updated: Compiler._updated,
-    Present: Compiler._present,
-    Together: Compiler._together,
-    Words: Compiler._words,
     Chained: Compiler._hop,
     Referred: Compiler._hop,
-    **dict.fromkeys(_ENTRY_LEAVES, Compiler._leaf),
 }

@@ -44,7 +44,9 @@ def connect(path: str, *, writes: bool, busy: float, cache_kib: int) -> sqlite3.
         "synchronous = FULL",
         "temp_store = MEMORY",
         f"cache_size = -{cache_kib}",
-        f"mmap_size = {_MAPPED_BYTES}",
+        # Whatever is committed makes a reader let its mapping go: to map anew and fault the pages in again costs more
+        # than reading them.
+        f"mmap_size = {_MAPPED_BYTES if writes else 0}",
         f"wal_autocheckpoint = {_WAL_PAGES}",
         f"journal_size_limit = {_WAL_KEPT_BYTES}",
         f"query_only = {'OFF' if writes else 'ON'}",

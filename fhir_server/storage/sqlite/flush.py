@@ -17,9 +17,6 @@ from fhir_server.storage.sqlite.rows import (
     Rows,
     pack_facts,
     pack_rows,
-    params_of,
-    texts_of,
-    texts_of_facts,
     to_rows,
     unpack_rows,
 )
@@ -49,28 +46,12 @@ class Flush:
 
     def write(self) -> None:
         """Write everything. After an sqlite3.Error the transaction is to be rolled back."""
-        self._admit()
         self._versions()
         self._projections()
         self._held()
         self._policies()
         self._audits()
-
-    def _admit(self) -> None:
-        """Give every text, compartment and parameter of the group its integer."""
-        group, interner = self._group, self._interner
-        patients = group.bumped | {row.patient for row in group.audits if row.patient is not None}
-        texts = {f"Patient/{patient}" for patient in patients}
-        for facts in (*(each.facts for each in group.before.values()), *(step.made.facts for step in group.steps)):
-            texts |= texts_of_facts(facts)
-            if facts.patient is not None:
-                patients.add(facts.patient)
-        for step in group.steps:
-            texts |= texts_of(step.entries)
-        interner.admit(self._cursor, self._head, texts)
-        interner.admit_records(self._cursor, set(map(interner.cid, patients)))
-        for step in group.steps:
-            interner.admit_parameters(self._cursor, self._head, step.made.facts, params_of(step.entries))
+        self._interner.write()
 
     def _versions(self) -> None:
         """Append the versions, and point each resource at its last."""
@@ -81,7 +62,7 @@ class Flush:
             made, key = step.made, step.key
             self._head.vid += 1
             if not made.deleted:
-                pids = self._interner.parameters.get(made.type, {})
+                pids = self._interner.parameters(made.facts)
                 self._rows[key] = to_rows(step.entries, self._interner.symbols, pids)
                 packed[key] = pack_rows(self._rows[key])
                 self._add_words(made.facts, step.entries)

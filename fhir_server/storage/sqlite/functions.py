@@ -40,8 +40,11 @@ class Questions(list[Any]):
     def _sorted_by(self, packed: bytes, number: int) -> Value:
         sort: Sort = self[number]
         param = self._names.param
+        rows = [row for row in unpack_kind(packed, KINDS[sort.kind]) if param(row[0]) == sort.param]
+        if sort.kind == "string":
+            rows = [row for row in rows if row[2]]
         # The value stands second in the rows of every kind; that of a reference is a symbol.
-        found = [row[1] for row in unpack_kind(packed, KINDS[sort.kind]) if param(row[0]) == sort.param]
+        found = [row[1] for row in rows]
         if sort.kind == "reference":
             found = [self._names.text(sid) for sid in found]
         value: Value = (max if sort.descending else min)(found, default=None)

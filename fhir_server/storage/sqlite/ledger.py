@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fhir_server.storage.sqlite.read import Reader
+from fhir_server.storage.sqlite.reader import Reader
 
 _LIVE = "(expires IS NULL OR expires > ?)"
 _GET = f"SELECT value FROM ledger WHERE kind = ? AND key = ? AND {_LIVE}"

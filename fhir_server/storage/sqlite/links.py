@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from fhir_server.search.facts import Facts
 from fhir_server.search.match import Row
+from fhir_server.storage.judge import Judge
 from fhir_server.storage.sqlite.names import Names
-from fhir_server.storage.sqlite.rows import KeptEntries, unpack_facts
+from fhir_server.storage.sqlite.rows import KeptEntries, KeptFacts, unpacking
 from fhir_server.storage.sqlite.statements import select_in
 
 _TARGETS: Final = "SELECT v.facts, r.deleted FROM resource AS r JOIN version AS v ON v.vid = r.vid WHERE r.key"
@@ -23,10 +24,11 @@ _LIVE: Final = (
     " WHERE r.key = ? AND r.deleted = 0"
 )
 _LINKED: Final = 0
+_KIND: Final = frozenset({"kind"})
 
 
 class Links:
-    """search.match.Refs, read from the tables."""
+    """search.match.Refs and storage.judge.Links, read from the tables."""
 
     def __init__(self, connection: sqlite3.Connection, names: Names) -> None:
         self._connection = connection
@@ -34,13 +36,25 @@ class Links:
 
     def targets(self, facts: Facts) -> Iterator[tuple[Facts, bool]]:
         """Each resource of `facts.links` that is or was here, and whether it is live."""
-        for packed, deleted in select_in(self._connection.cursor(), _TARGETS, sorted(facts.links)):
-            yield unpack_facts(packed), not deleted
+        return ((KeptFacts.of(packed), not deleted) for packed, deleted in self._targets(facts))
 
     def referrers(self, facts: Facts) -> Iterator[Facts]:
         """Every live resource whose links hold this one."""
-        for packed, _, _ in self._connection.execute(_REFERRERS, (f"{facts.rtype}/{facts.id}", _LINKED)):
-            yield unpack_facts(packed)
+        return map(KeptFacts.of, self._referrers(facts))
+
+    def all(self, facts: Any, each: Judge) -> bool:
+        """Every record resource that these facts link to, deleted ones too, is live and satisfies `each`."""
+        unpacked = unpacking(each.facts | _KIND)
+        for packed, deleted in self._targets(facts):
+            there = unpacked(packed)
+            if there.kind == "record" and (deleted or not each.satisfied(there, self)):
+                return False
+        return True
+
+    def any(self, facts: Any, some: Judge) -> bool:
+        """Some live resource that links to the row with these facts satisfies `some`."""
+        unpacked = unpacking(some.facts)
+        return any(some.satisfied(unpacked(packed), self) for packed in self._referrers(facts))
 
     def row(self, link: str) -> Row | None:
         """That live resource."""
@@ -53,5 +67,12 @@ class Links:
             for found in self._connection.execute(_REFERRERS, (link, pid)):
                 yield self._row(*found)
 
+    def _targets(self, facts: Any) -> Iterator[tuple[bytes, int]]:
+        return select_in(self._connection.cursor(), _TARGETS, sorted(facts.links))
+
+    def _referrers(self, facts: Any) -> Iterator[bytes]:
+        found = self._connection.execute(_REFERRERS, (f"{facts.rtype}/{facts.id}", _LINKED))
+        return (packed for packed, _, _ in found)
+
     def _row(self, facts: bytes, entries: bytes, time: int) -> Row:
-        return Row(unpack_facts(facts), KeptEntries(entries, self._names.text, self._names.param), time)
+        return Row(KeptFacts.of(facts), KeptEntries(entries, self._names.text, self._names.param), time)

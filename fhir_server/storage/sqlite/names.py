@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from fhir_server.search.facts import Facts
-from fhir_server.storage.sqlite.remembered import Remembered
 from fhir_server.storage.sqlite.statements import insert, select_in
 
 UNKNOWN: Final = -1
@@ -42,7 +42,6 @@ class Known:
     texts: dict[int, str] = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     codes: dict[int, str] = field(default_factory=dict)
-    predicates: Remembered = field(default_factory=Remembered)
 
     def trim(self) -> None:
         """Keep the memory bounded."""
@@ -61,11 +60,6 @@ class Names:
         """Set when a text or a parameter was asked for that has no number yet; unset by who wants to know."""
         self.unsettled = False
         """Set when an answer depended on a scope that may grow."""
-
-    @property
-    def remembered(self) -> Remembered:
-        """What was made of predicates before."""
-        return self._known.predicates
 
     def given_out(self) -> tuple[int, int]:
         """How many texts and parameters have a number."""
@@ -129,56 +123,86 @@ class Names:
         return code
 
 
-class Interner:
-    """Gives texts their integers within the writer's transaction, and remembers them between groups."""
+class Numbers(dict[str, int]):
+    """What has a number; what is asked for and has none is given one by `make`."""
 
-    def __init__(self) -> None:
-        self.symbols: dict[str, int] = {"": 0}
-        self.parameters: dict[str, dict[str, int]] = {}
-        """By type and code."""
-        self._scoped: dict[tuple[str, int], set[str]] = {}
-        self._records: set[int] = set()
+    __slots__ = ("_make",)
+
+    def __init__(self, make: Callable[[str], int]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, text: str) -> int:
+        number = self[text] = self._make(text)
+        return number
+
+
+class Interner:
+    """Gives texts their integers within the writer's transaction, and remembers them between groups.
+
+    Between `begin` and `write` whoever asks for a text, a compartment or a parameter sees to it that it has its number.
+    """
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self._cursor = cursor
+        self._forget()
+
+    def begin(self, head: Head) -> None:
+        """A new group, which counts on from `head`."""
+        self._head = head
+        if len(self.symbols) > _KEPT:
+            self._forget()
+
+    def write(self) -> None:
+        """Write what is new of texts and compartments. After a rollback the interner is to be made anew."""
+        insert(self._cursor, "symbol", "sid, text", self._texts)
+        insert(self._cursor, "record", "cid, policy", self._records, "ON CONFLICT DO NOTHING")
+        self._texts.clear()
+        self._records.clear()
 
     def cid(self, patient: str | None) -> int:
-        """The compartment of a patient whose text has been admitted; 0 for nobody's."""
-        return 0 if patient is None else self.symbols[f"Patient/{patient}"]
+        """The compartment of a patient; 0 for nobody's."""
+        return 0 if patient is None else self._cids[patient]
 
     def home(self, facts: Facts) -> int:
         """The compartment that the index rows lie in."""
         return 0 if facts.rtype == "Patient" else self.cid(facts.patient)
 
-    def admit(self, cursor: sqlite3.Cursor, head: Head, texts: set[str]) -> None:
-        """See that each of `texts` has a symbol."""
-        if len(self.symbols) > _KEPT:
-            self.symbols = {"": 0}
-        missing = sorted(texts.difference(self.symbols))
-        if not missing:
-            return
-        self.symbols.update(select_in(cursor, "SELECT text, sid FROM symbol WHERE text", missing))
-        fresh = [text for text in missing if text not in self.symbols]
-        numbered = list(enumerate(fresh, head.sid + 1))
-        insert(cursor, "symbol", "sid, text", numbered)
-        self.symbols.update((text, sid) for sid, text in numbered)
-        head.sid += len(fresh)
-
-    def admit_records(self, cursor: sqlite3.Cursor, cids: set[int]) -> None:
-        """See that each compartment has its row."""
-        missing = sorted(cids - self._records)
-        insert(cursor, "record", "cid, policy", [(cid, 0) for cid in missing], "ON CONFLICT DO NOTHING")
-        self._records.update(missing)
-
-    def admit_parameters(self, cursor: sqlite3.Cursor, head: Head, facts: Facts, codes: set[str]) -> None:
-        """See that each search parameter that a resource has entries of has a number, and their scope."""
+    def parameters(self, facts: Facts) -> Numbers:
+        """The numbers of the search parameters that a resource has entries of."""
         type, scope = facts.rtype, RECORD if self.home(facts) else PUBLIC
-        admitted = self._scoped.setdefault((type, scope), set())
-        for code in sorted(codes - admitted):
-            name = f"{type}.{code}"
-            row = cursor.execute("SELECT pid FROM parameter WHERE name = ?", (name,)).fetchone()
-            if row:
-                cursor.execute("UPDATE parameter SET scope = scope | ? WHERE name = ?", (scope, name))
-            else:
-                head.pid += 1
-                row = (head.pid,)
-                cursor.execute("INSERT INTO parameter VALUES (?, ?, ?)", (head.pid, name, scope))
-            self.parameters.setdefault(type, {})[code] = row[0]
-            admitted.add(code)
+        found = self._parameters.get((type, scope))
+        if found is None:
+            found = self._parameters[type, scope] = Numbers(partial(self._parameter, type, scope))
+        return found
+
+    def _forget(self) -> None:
+        self.symbols = Numbers(self._symbol)
+        self.symbols[""] = 0
+        self._cids = Numbers(self._record)
+        self._parameters: dict[tuple[str, int], Numbers] = {}
+        self._texts: list[tuple[int, str]] = []
+        self._records: list[tuple[int, int]] = []
+
+    def _symbol(self, text: str) -> int:
+        row = self._cursor.execute("SELECT sid FROM symbol WHERE text = ?", (text,)).fetchone()
+        if row:
+            return int(row[0])
+        self._head.sid += 1
+        self._texts.append((self._head.sid, text))
+        return self._head.sid
+
+    def _record(self, patient: str) -> int:
+        cid = self.symbols[f"Patient/{patient}"]
+        self._records.append((cid, 0))
+        return cid
+
+    def _parameter(self, type: str, scope: int, code: str) -> int:
+        name = f"{type}.{code}"
+        row = self._cursor.execute("SELECT pid FROM parameter WHERE name = ?", (name,)).fetchone()
+        if row:
+            self._cursor.execute("UPDATE parameter SET scope = scope | ? WHERE name = ?", (scope, name))
+            return int(row[0])
+        self._head.pid += 1
+        self._cursor.execute("INSERT INTO parameter VALUES (?, ?, ?)", (self._head.pid, name, scope))
+        return self._head.pid

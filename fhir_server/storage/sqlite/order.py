@@ -16,8 +16,8 @@ from typing import Any, Final
 from fhir_server.search.plan import OF_THE_ROW, Sort, Value
 from fhir_server.storage.interface import Version
 from fhir_server.storage.sqlite.clauses import NEVER, Clause, all_of, grouped
-from fhir_server.storage.sqlite.compile import Compiler
 from fhir_server.storage.sqlite.functions import KINDS
+from fhir_server.storage.sqlite.leaves import Leaves
 from fhir_server.storage.sqlite.names import RECORD
 
 _COLUMNS: Final = {"_lastUpdated": "r.time", "_id": "r.id"}
@@ -68,11 +68,11 @@ class Walk:
 class Order:
     """The sort keys of one search."""
 
-    def __init__(self, sort: Sequence[Sort], compiler: Compiler) -> None:
+    def __init__(self, sort: Sequence[Sort], leaves: Leaves) -> None:
         """Raises ValueError for a key that has no order."""
         self._sort = sort
-        self._compiler = compiler
-        self.keys = [_key(each, compiler) for each in sort]
+        self._leaves = leaves
+        self.keys = [_key(each, leaves) for each in sort]
         self.descending = bool(sort) and sort[-1].descending
 
     def walk(self) -> Walk | None:
@@ -80,11 +80,12 @@ class Order:
         if not self._sort or self._sort[0].kind not in _WALKED:
             return None
         sort, home = self._sort[0], self._home()
-        pids = self._compiler.pids(sort.param)
+        pids = self._leaves.pids(sort.param)
         if home is None or len(pids) != 1:
             return None
         table, column = _WALKED[sort.kind]
-        place = Clause("w.cid = ? AND w.pid = ?", (home, pids[0]))
+        only = " AND w.exact <> ''" if sort.kind == "string" else ""
+        place = Clause(f"w.cid = ? AND w.pid = ?{only}", (home, pids[0]))
         value = self.keys[0].value
         return Walk(
             table,
@@ -96,19 +97,19 @@ class Order:
 
     def _home(self) -> int | None:
         """The one compartment that the entries of the first key lie in."""
-        homes = self._compiler.scope.homes
+        homes = self._leaves.scope.homes
         if homes is not None:
             return homes[0] if len(set(homes)) == 1 else None
-        pids = self._compiler.pids(self._sort[0].param)
-        return None if not pids or self._compiler.names.scope(pids) & RECORD else 0
+        pids = self._leaves.pids(self._sort[0].param)
+        return None if not pids or self._leaves.names.scope(pids) & RECORD else 0
 
 
-def _key(sort: Sort, compiler: Compiler) -> Key:
+def _key(sort: Sort, leaves: Leaves) -> Key:
     if sort.kind == "row" and sort.param in OF_THE_ROW:
         return Key(Clause(_COLUMNS[sort.param]), sort.descending, always=True)
     if sort.kind not in KINDS:
         raise ValueError("a search is sorted by _lastUpdated, _id or the entries of a parameter")
-    return Key(compiler.entry_value(sort), sort.descending)
+    return Key(leaves.entry_value(sort), sort.descending)
 
 
 def after(keys: Sequence[Key], values: Sequence[Value], position: int, *, descending: bool) -> Clause:

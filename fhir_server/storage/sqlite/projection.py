@@ -35,7 +35,7 @@ def rows_of(interner: Interner, facts: Facts, rid: int, rows: Rows) -> Sequence[
     compartmented = (rows.tokens, rows.strings, rows.dates, rows.numbers, rows.quantities, rows.uris)
     links = [(rid, pid, target) for pid, target in rows.references]
     return [
-        *([here + row for row in each] for each in compartmented),
+        *([here + row for row in each] if each else [] for each in compartmented),
         links + [(rid, _LINKED, symbols[target]) for target in facts.links],
         [(rid, number, symbols[value]) for name, number in MULTI.items() for value in getattr(facts, name)],
     ]

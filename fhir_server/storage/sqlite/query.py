@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -11,10 +10,8 @@ from fhir_server.search.predicate import Predicate
 from fhir_server.storage.sqlite import start
 from fhir_server.storage.sqlite.clauses import EVERY, NEVER, Clause, Parts, all_of
 from fhir_server.storage.sqlite.compile import Compiler
-from fhir_server.storage.sqlite.functions import Questions
-from fhir_server.storage.sqlite.names import Names
 from fhir_server.storage.sqlite.order import Key, Order, Walk, after, by, columns
-from fhir_server.storage.sqlite.remembered import condition
+from fhir_server.storage.sqlite.reader import Reader
 
 _LIVE: Final = Clause("r.deleted = 0")
 
@@ -22,20 +19,21 @@ _LIVE: Final = Clause("r.deleted = 0")
 class Query:
     """One plan under one visibility predicate."""
 
-    def __init__(
-        self, cursor: sqlite3.Cursor, names: Names, questions: Questions, plan: Plan, visible: Predicate
-    ) -> None:
-        """Raises ValueError for what the algebra does not have, an unknown order, a hop that nobody has cleared."""
-        questions.clear()
-        self._cursor = cursor
+    def __init__(self, reader: Reader, plan: Plan, visible: Predicate, *, entries: bool = True) -> None:
+        """`entries`: they are wanted with each row.
+
+        Raises ValueError for what the algebra does not have, an unknown order, a hop that nobody has cleared.
+        """
+        reader.questions.clear()
+        self._cursor = reader.cursor
         self._plan = plan
-        self._parts = Parts(cursor, questions)
-        found = start.scope(self._parts, names, plan.types, plan.patients, plan.where, visible)
+        self._parts = Parts(reader.cursor, reader.questions)
+        found = start.scope(self._parts, reader.names, plan.types, plan.patients, plan.where, visible)
         self._scope = found or start.NOWHERE
-        self._compiler = Compiler(names, self._parts, self._scope)
+        self._compiler = Compiler(reader.names, self._parts, self._scope)
         self._order = Order(plan.sort, self._compiler)
-        shown = condition(self._compiler, visible)
-        begun = start.begin(self._compiler, plan.where) if found else None
+        shown = reader.remembered.condition(self._compiler, visible)
+        begun = self._compiler.begin(plan.where) if found else None
         rest = self._compiler.condition(begun.rest if begun else plan.where)
         self._begun = begun is not None
         by_time = bool(plan.sort) and plan.sort[0].param == "_lastUpdated"
@@ -43,6 +41,7 @@ class Query:
         self._rows = all_of(begun.condition if begun else EVERY, self._scope.confined() if found else NEVER, _LIVE)
         self._asked = all_of(rest, shown)
         self._nowhere = found is None
+        self._entries = "v.entries" if entries else "NULL"
 
     def page(self) -> list[tuple[Any, ...]]:
         """rid, version, time, facts, entries, body and the value of each sort key, in the plan's order."""
@@ -99,7 +98,7 @@ class Query:
         values, way = columns(keys), by(keys, descending=self._order.descending)
         return self._parts.whole(
             Clause(
-                "SELECT p.rid, v.version, v.time, v.facts, v.entries, v.body"
+                f"SELECT p.rid, v.version, v.time, v.facts, {self._entries}, v.body"
                 f"{''.join(f', p.o{n}' for n in range(len(keys)))} FROM ("
                 f"{select} r.rid, r.vid{values.text} FROM {rows} WHERE {found.text} ORDER BY {way} LIMIT ?) AS p"
                 " CROSS JOIN version AS v ON v.vid = p.vid",

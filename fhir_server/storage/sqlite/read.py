@@ -6,9 +6,7 @@ against `search.match.holds` again before it leaves.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from fhir_server.search.entries import Entries
@@ -20,49 +18,42 @@ from fhir_server.storage import Disagreement
 from fhir_server.storage.interface import AuditEntry, Version
 from fhir_server.storage.sqlite import audit
 from fhir_server.storage.sqlite.changes import Changes, moments
-from fhir_server.storage.sqlite.functions import Questions
-from fhir_server.storage.sqlite.links import Links
-from fhir_server.storage.sqlite.names import Known, Names
 from fhir_server.storage.sqlite.order import in_order
 from fhir_server.storage.sqlite.query import Query
-from fhir_server.storage.sqlite.rows import KeptEntries, KeptFacts, unpack_facts, unpack_judged
+from fhir_server.storage.sqlite.reader import Reader
+from fhir_server.storage.sqlite.rows import KeptEntries, KeptFacts, unpack_facts, unpacking
 
 COLUMNS: Final = "v.version, v.time, v.deleted, v.facts, v.entries, v.body"
-_CURRENT: Final = f"SELECT r.rid, {COLUMNS} FROM resource AS r JOIN version AS v ON v.vid = r.vid WHERE r.key = ?"
+_CURRENT: Final = (
+    f"SELECT r.rid, {COLUMNS}, r.cid, d.policy FROM resource AS r JOIN version AS v ON v.vid = r.vid"
+    " LEFT JOIN record AS d ON d.cid = r.cid WHERE r.key = ?"
+)
 _VERSION: Final = f"SELECT v.rid, {COLUMNS} FROM version AS v WHERE v.rid = ? AND v.version = ?"
 _HISTORY: Final = (
     f"SELECT v.rid, {COLUMNS} FROM version AS v"
     " WHERE v.rid = ? AND v.version < ? AND {} ORDER BY v.version DESC LIMIT ?"
 )
 _NO_VERSION: Final = 1 << 62
-
-
-class Reader:
-    """One reading connection, used by one snapshot at a time."""
-
-    def __init__(self, connection: sqlite3.Connection, known: Known) -> None:
-        self.connection = connection
-        self.cursor = connection.cursor()
-        self.names = Names(connection, known)
-        self.links = Links(connection, self.names)
-        self.questions = Questions(connection, self.names)
+_NAMES: Final = frozenset({"rtype", "id"})
 
 
 class SqliteSnapshot:
     """storage.interface.Snapshot."""
 
     def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._cursor = reader.cursor
         self._names = reader.names
-        self._links = reader.links
-        self._questions = reader.questions
+        # What was looked at last stays true: whose record a resource is in is asked right before it is read.
+        self._current: tuple[str, tuple[Any, ...] | None] = "", None
+        self._policy: tuple[str | None, int] = None, 0
 
     def end(self) -> None:
         """Nothing more can be read: the connection belongs to somebody else."""
-        del self._cursor, self._names, self._links, self._questions
+        del self._reader, self._cursor, self._names
 
     async def read(self, type: str, id: str, *, visible: Predicate, version: int | None = None) -> Version | None:
-        row = self._cursor.execute(_CURRENT, (f"{type}/{id}",)).fetchone()
+        row = self._look(f"{type}/{id}")
         if row is None:
             return None
         current = version_of(row)
@@ -87,7 +78,7 @@ class SqliteSnapshot:
         before: int | None = None,
         limit: int = 20,
     ) -> list[Version]:
-        row = self._cursor.execute(_CURRENT, (f"{type}/{id}",)).fetchone()
+        row = self._look(f"{type}/{id}")
         if row is None or not self._shows(visible, row, version_of(row)):
             return []
         asked = moments(since, at)
@@ -114,7 +105,7 @@ class SqliteSnapshot:
         before: int | None = None,
         limit: int = 20,
     ) -> list[Version]:
-        changes = Changes(self._cursor, self._names, self._questions, types, patients, visible, since, at)
+        changes = Changes(self._reader, types, patients, visible, since, at)
         current: dict[int, bool] = {}
         found: list[Version] = []
         for row in changes.rows(before, limit):
@@ -123,31 +114,39 @@ class SqliteSnapshot:
                 facts, entries, time = now
                 current[version.position] = self._holds(visible, unpack_facts(facts), entries, time)
             if current[version.position] and self._shows(visible, row, version):
-                found.append(replace(version, order=(vid,)))
+                found.append(version._replace(order=(vid,)))
                 if len(found) == limit:
                     break
         return found
 
     async def search(self, plan: Plan, *, visible: Predicate) -> list[Version]:
-        query = Query(self._cursor, self._names, self._questions, plan, visible)
-        judge = self._names.remembered.judge(visible)
+        judge, links = self._reader.remembered.judge(visible), self._reader.links
+        unpacked = unpacking(_NAMES | judge.facts if judge else _NAMES)
         found = []
-        for rid, number, time, packed, entries, body, *order in query.page():
-            judged = unpack_judged(packed)
-            if not (judge(judged) if judge else self._holds(visible, unpack_facts(packed), entries, time)):
+        for row in Query(self._reader, plan, visible, entries=judge is None).page():
+            rid, number, time, packed, entries, body = row[:6]
+            known, facts = unpacked(packed), KeptFacts.of(packed)
+            shown = judge.satisfied(known, links) if judge else self._holds(visible, facts, entries, time)
+            if not shown:
                 raise Disagreement("a row that SQL gave does not satisfy the caller's predicate")
-            facts = KeptFacts.of(packed)
-            found.append(Version(judged.rtype, judged.id, number, time, False, body, facts, rid, tuple(order)))
+            found.append(Version(known.rtype, known.id, number, time, False, body, facts, rid, row[6:]))
         return in_order(found, plan.sort)
 
     async def count(self, plan: Plan, *, visible: Predicate) -> int:
-        return Query(self._cursor, self._names, self._questions, plan, visible).count()
+        return Query(self._reader, plan, visible).count()
 
     async def compartment(self, type: str, id: str) -> str | None:
-        row = self._cursor.execute("SELECT cid FROM resource WHERE key = ?", (f"{type}/{id}",)).fetchone()
-        return self._names.patient(row[0]) if row else None
+        row = self._look(f"{type}/{id}")
+        if row is None or not row[7]:
+            return None
+        patient = self._names.patient(row[7])
+        self._policy = patient, row[8] or 0
+        return patient
 
     async def policy_version(self, patient: str) -> int:
+        known, version = self._policy
+        if patient == known:
+            return version
         cid = self._names.compartment(patient)
         row = self._cursor.execute("SELECT policy FROM record WHERE cid = ?", (cid,)).fetchone()
         return row[0] if row else 0
@@ -175,20 +174,26 @@ class SqliteSnapshot:
         entry = audit.entry(row, self._names.patient)
         return entry if self._shows_log(visible, entry.row.patient) else None
 
+    def _look(self, key: str) -> tuple[Any, ...] | None:
+        """The current version of a resource as a row: rid, `COLUMNS`, its compartment, the policy version of that."""
+        if key != self._current[0]:
+            self._current = key, self._cursor.execute(_CURRENT, (key,)).fetchone()
+        return self._current[1]
+
     def _shows(self, visible: Predicate, row: tuple[Any, ...], version: Version) -> bool:
         return self._holds(visible, version.facts, row[5], version.time)
 
     def _holds(self, visible: Predicate, facts: Facts, entries: bytes, time: int) -> bool:
         kept = KeptEntries(entries, self._names.text, self._names.param)
-        return holds(visible, Row(facts, kept, time), self._links)
+        return holds(visible, Row(facts, kept, time), self._reader.links)
 
     def _shows_log(self, visible: Predicate, patient: str | None) -> bool:
         facts = Facts(rtype="AuditEvent", id="", kind="record", patient=patient)
-        return holds(visible, Row(facts, Entries(), 0), self._links)
+        return holds(visible, Row(facts, Entries(), 0), self._reader.links)
 
 
 def version_of(row: tuple[Any, ...]) -> Version:
     """The version of a row: its rid, then `COLUMNS`."""
-    rid, number, time, deleted, packed, _, body = row
+    rid, number, time, deleted, packed, _, body = row[:7]
     facts = unpack_facts(packed)
     return Version(facts.rtype, facts.id, number, time, bool(deleted), body, facts, rid)

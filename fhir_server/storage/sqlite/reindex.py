@@ -12,15 +12,12 @@ from fhir_server.search.entries import Entries, Prose
 from fhir_server.search.facts import Facts
 from fhir_server.storage.interface import Version
 from fhir_server.storage.sqlite import words
-from fhir_server.storage.sqlite.names import Head, Interner
+from fhir_server.storage.sqlite.names import Interner
 from fhir_server.storage.sqlite.projection import Exchange, rows_of
 from fhir_server.storage.sqlite.rows import (
     Param,
     Rows,
     pack_rows,
-    params_of,
-    texts_of,
-    texts_of_facts,
     to_rows,
     unpack_facts,
     unpack_rows,
@@ -54,7 +51,7 @@ class _Found:
         return [Prose(params[pid].partition(".")[2], words) for pid, words in self.rows.prose]
 
 
-def apply(cursor: sqlite3.Cursor, job: Reindex, interner: Interner, head: Head) -> int:
+def apply(cursor: sqlite3.Cursor, job: Reindex, interner: Interner) -> int:
     """How many of the versions are current, and have their entries now. Within the writer's transaction, before it
     looks at what commits depend on."""
     wanted = {f"{version.type}/{version.id}": (version.version, entries) for version, entries in job.rows}
@@ -63,11 +60,10 @@ def apply(cursor: sqlite3.Cursor, job: Reindex, interner: Interner, head: Head) 
         for key, number, rid, vid, facts, entries in select_in(cursor, _CURRENT, sorted(wanted))
         if number == wanted[key][0]
     ]
-    _admit(cursor, interner, head, found)
     params: dict[Param, str] = dict(cursor.execute("SELECT pid, name FROM parameter"))
     exchange = Exchange()
     for each, entries in found:
-        rows = to_rows(entries, interner.symbols, interner.parameters.get(each.facts.rtype, {}))
+        rows = to_rows(entries, interner.symbols, interner.parameters(each.facts))
         if rows != each.rows:
             before = rows_of(interner, each.facts, each.rid, each.rows)
             exchange.add(before, rows_of(interner, each.facts, each.rid, rows))
@@ -75,15 +71,6 @@ def apply(cursor: sqlite3.Cursor, job: Reindex, interner: Interner, head: Head) 
             cursor.execute("UPDATE version SET entries = ? WHERE vid = ?", (pack_rows(rows), each.vid))
     exchange.write(cursor)
     return len(found)
-
-
-def _admit(cursor: sqlite3.Cursor, interner: Interner, head: Head, found: Sequence[tuple[_Found, Entries]]) -> None:
-    texts: set[str] = set()
-    for each, entries in found:
-        texts |= texts_of_facts(each.facts) | texts_of(entries)
-    interner.admit(cursor, head, texts)
-    for each, entries in found:
-        interner.admit_parameters(cursor, head, each.facts, params_of(entries))
 
 
 def _exchange_words(

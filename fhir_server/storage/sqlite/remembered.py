@@ -4,14 +4,12 @@ hash one costs as much as to compile it."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fhir_server.search.predicate import Predicate, T
 from fhir_server.storage.judge import Judge, judge
 from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts
-
-if TYPE_CHECKING:
-    from fhir_server.storage.sqlite.compile import Compiler
+from fhir_server.storage.sqlite.compile import Compiler
 
 _MOST: Final = 500
 
@@ -42,23 +40,21 @@ class Remembered:
             found = self.judges[id(predicate)] = predicate, judge(predicate)
         return found[1]
 
-
-def condition(compiler: Compiler, predicate: Predicate) -> Clause:
-    """The condition of a caller's predicate, as `compiler` makes it."""
-    if isinstance(predicate, T):
-        return EVERY
-    names, remembered = compiler.names, compiler.names.remembered
-    key = (id(predicate), compiler.scope.cids, *compiler.scope.types)
-    found = remembered.conditions.get(key)
-    if found is None or (found.names is not None and found.names != names.given_out()):
-        found = _compiled(compiler, predicate)
-        if found is None:
-            return compiler.condition(predicate)
-        if len(remembered.conditions) >= _MOST:
-            remembered.conditions.clear()
-        remembered.conditions[key] = found
-    compiler.parts.named += found.parts
-    return found.condition
+    def condition(self, compiler: Compiler, predicate: Predicate) -> Clause:
+        """The condition of a caller's predicate, as `compiler` makes it."""
+        if isinstance(predicate, T):
+            return EVERY
+        key = (id(predicate), compiler.scope.cids, *compiler.scope.types)
+        found = self.conditions.get(key)
+        if found is None or (found.names is not None and found.names != compiler.names.given_out()):
+            found = _compiled(compiler, predicate)
+            if found is None:
+                return compiler.condition(predicate)
+            if len(self.conditions) >= _MOST:
+                self.conditions.clear()
+            self.conditions[key] = found
+        compiler.parts.named += found.parts
+        return found.condition
 
 
 def _compiled(compiler: Compiler, predicate: Predicate) -> _Compiled | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias, get_type_hints
 
 import msgspec
@@ -57,37 +58,19 @@ class Packed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     prose: msgspec.Raw = _NONE
 
 
-class Judged(msgspec.Struct, gc=False):
-    """What a judge asks of facts (storage.judge), unpacked at a third of the cost of `Facts`."""
-
-    rtype: str
-    id: str
-    kind: str
-    patient: str | None = None
-    type_code: str | None = None
-    class_code: str | None = None
-    vis: int = 0
-    labels: frozenset[str] = frozenset()
-    authors: frozenset[str] = frozenset()
-    participants: frozenset[str] = frozenset()
-    data_time: int | None = None
-    deposited_at: int = 0
-    release_at: int | None = None
-    lineage: str = ""
-
-
 MULTI: Final = {"labels": 1, "authors": 2, "participants": 3}
 """The numbers of the multi-valued facts in table `multi`."""
 
-_FACTS: Final = msgspec.msgpack.Decoder(Facts)
-_JUDGED: Final = msgspec.msgpack.Decoder(Judged)
-_ROWS: Final = msgspec.msgpack.Decoder(Rows)
-_PACKED: Final = msgspec.msgpack.Decoder(Packed)
-_KINDS: Final = {name: msgspec.msgpack.Decoder(kind) for name, kind in get_type_hints(Rows).items()}
 _DEFAULTS: Final = {
     each.name: each.default_factory() if each.default_factory is not dataclasses.MISSING else each.default
     for each in dataclasses.fields(Facts)
 }
+_LINKS: Final = frozenset({"links"})
+_UNLINKED: Final = frozenset(_DEFAULTS) - _LINKS
+_FACTS: Final = msgspec.msgpack.Decoder(Facts)
+_ROWS: Final = msgspec.msgpack.Decoder(Rows)
+_PACKED: Final = msgspec.msgpack.Decoder(Packed)
+_KINDS: Final = {name: msgspec.msgpack.Decoder(kind) for name, kind in get_type_hints(Rows).items()}
 
 
 def pack_facts(facts: Facts) -> bytes:
@@ -100,13 +83,19 @@ def unpack_facts(packed: bytes) -> Facts:
     return _FACTS.decode(packed)
 
 
-def unpack_judged(packed: bytes) -> Judged:
-    """The facts without links."""
-    return _JUDGED.decode(packed)
+@lru_cache(maxsize=64)
+def unpacking(names: frozenset[str]) -> Callable[[bytes], Any]:
+    """Unpacks those facts alone, as attributes: at a fraction of the cost of all."""
+    types, missing = get_type_hints(Facts), dataclasses.MISSING
+    fields: list[Any] = [
+        (name, types[name]) if _DEFAULTS[name] is missing else (name, types[name], _DEFAULTS[name])
+        for name in sorted(names, key=list(_DEFAULTS).index)
+    ]
+    return msgspec.msgpack.Decoder(msgspec.defstruct("SomeFacts", fields, gc=False)).decode
 
 
 class KeptFacts(Facts):
-    """Facts that are unpacked when they are first asked for: most answers are made of bodies alone."""
+    """Facts that are unpacked when they are first asked for, links by themselves: most answers are made of bodies."""
 
     __slots__ = ("_packed",)
 
@@ -118,10 +107,11 @@ class KeptFacts(Facts):
         return kept
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only while the slots of Facts are empty.
-        facts = unpack_facts(self._packed)
-        for each in _DEFAULTS:
-            object.__setattr__(self, each, getattr(facts, each))
+        # Reached only while the slot of that fact is empty.
+        names = _UNLINKED if name != "links" else _LINKS
+        found = unpacking(names)(self._packed)
+        for each in names:
+            object.__setattr__(self, each, getattr(found, each))
         return object.__getattribute__(self, name)
 
     def __eq__(self, other: object) -> bool:
@@ -149,44 +139,21 @@ def unpack_kind(packed: bytes, kind: str) -> tuple[tuple[Any, ...], ...]:
     return rows
 
 
-def texts_of_facts(facts: Facts) -> set[str]:
-    """The texts in `facts` that are kept as symbols."""
-    texts = {facts.rtype, *facts.links}.union(*(getattr(facts, name) for name in MULTI))
-    if facts.patient is not None:
-        texts.add(f"Patient/{facts.patient}")
-    return texts
-
-
-def texts_of(entries: Entries) -> set[str]:
-    """The texts in `entries` that are kept as symbols; "" for none."""
-    texts = {token.system or "" for token in entries.tokens}
-    texts.update(amount.system for amount in entries.quantities)
-    texts.update(reference.target for reference in entries.references)
-    for combination in entries.combinations:
-        texts |= texts_of(combination.entries)
-    return texts
-
-
-def params_of(entries: Entries) -> set[str]:
-    """The search parameters that have an entry."""
-    return {entry.param for kind in _KINDS for entry in getattr(entries, kind)}
-
-
 def to_rows(entries: Entries, symbols: Mapping[str, int], pids: Mapping[str, Param]) -> Rows:
     """The index rows of `entries`, no two alike. `symbols` has 0 for "", no system."""
-    return Rows(
-        _distinct([(pids[e.param], e.code, symbols[e.system or ""]) for e in entries.tokens]),
-        _distinct([(pids[e.param], e.normal, e.exact) for e in entries.strings]),
-        _distinct([(pids[e.param], e.low, e.high) for e in entries.dates]),
-        _distinct([(pids[e.param], float(e.low), float(e.high)) for e in entries.numbers]),
-        _distinct(
-            [(pids[e.param], float(e.low), float(e.high), symbols[e.system], e.code) for e in entries.quantities]
-        ),
-        _distinct([(pids[e.param], symbols[e.target]) for e in entries.references]),
-        _distinct([(pids[e.param], e.value) for e in entries.uris]),
-        _distinct([(pids[e.param], to_rows(e.entries, symbols, _PLACES)) for e in entries.combinations]),
-        _distinct([(pids[e.param], e.words) for e in entries.prose]),
-    )
+    rows: list[Any] = [
+        tuple(dict.fromkeys(make(kind, symbols, pids))) if (kind := getattr(entries, name)) else ()
+        for name, make in _PACK.items()
+    ]
+    if entries.combinations:
+        # Composites of the same components share what they combine.
+        parts = {id(each): each for _, each in entries.combinations}
+        made = {place: to_rows(each, symbols, _PLACES) for place, each in parts.items()}
+        rows.append(tuple([(pids[param], made[id(each)]) for param, each in entries.combinations]))
+    else:
+        rows.append(())
+    rows.append(tuple([(pids[param], words) for param, words in entries.prose]))
+    return Rows(*rows)
 
 
 class KeptEntries(Entries):
@@ -223,11 +190,19 @@ class _Places(dict[str, Param]):
         return int(place) if len(place) == 1 and place in "0123456789" else place
 
 
-def _distinct(rows: list[Any]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(rows)) if len(rows) > 1 else tuple(rows)
-
-
 _PLACES: Final = _Places()
+_Pack: TypeAlias = Callable[[Any, Mapping[str, int], Mapping[str, Param]], list[Any]]
+_PACK: Final[dict[str, _Pack]] = {
+    "tokens": lambda of, symbols, pids: [(pids[param], code, symbols[system or ""]) for param, system, code in of],
+    "strings": lambda of, symbols, pids: [(pids[param], normal, exact) for param, normal, exact in of],
+    "dates": lambda of, symbols, pids: [(pids[param], low, high) for param, low, high in of],
+    "numbers": lambda of, symbols, pids: [(pids[param], float(low), float(high)) for param, low, high in of],
+    "quantities": lambda of, symbols, pids: [
+        (pids[param], float(low), float(high), symbols[system], code) for param, system, code, low, high in of
+    ],
+    "references": lambda of, symbols, pids: [(pids[param], symbols[target]) for param, target in of],
+    "uris": lambda of, symbols, pids: [(pids[param], value) for param, value in of],
+}
 _Unpack: TypeAlias = Callable[[Any, Callable[[int], str], Callable[[Any], str]], Iterator[Any]]
 _ENTRIES: Final[dict[str, _Unpack]] = {
     "tokens": lambda rows, text, param: (

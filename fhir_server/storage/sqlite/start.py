@@ -6,16 +6,13 @@ is confined to; at worst all rows of the types, in the order of creation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from fhir_server.search.predicate import And, Eq, F, In, Or, Predicate, RefersTo, conj
-from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts, all_of, among
+from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts, all_of, among, among_rids
 from fhir_server.storage.sqlite.names import UNKNOWN, Names
-
-if TYPE_CHECKING:
-    from fhir_server.storage.sqlite.compile import Compiler
 
 FEW_OF_RECORDS: Final = 100
 FEW_OF_ALL: Final = 5000
@@ -120,34 +117,33 @@ def records(predicate: Predicate) -> frozenset[str | None] | None:
     return None
 
 
-def begin(compiler: Compiler, where: Predicate) -> Start | None:
-    """A beginning by few rows, if there is one."""
-    parts = where.of if isinstance(where, And) else (where,)
-    for part in parts:
-        keys = _keys(compiler.scope, part)
+def begin(
+    names: Names, parts: Parts, scope: Scope, where: Predicate, rids: Callable[[Predicate], Clause | None]
+) -> Start | None:
+    """A beginning by few rows, if there is one. `rids`: the rows of a part by indexes alone (Compiler.rids)."""
+    asked = where.of if isinstance(where, And) else (where,)
+    for part in asked:
+        keys = _keys(scope, part)
         if keys is not None:
-            return Start("INDEXED BY by_key", among("r.key", keys), _without(parts, part))
+            return Start("INDEXED BY by_key", among("r.key", keys), _without(asked, part))
     fewest, found = None, EVERY
-    least = compiler.scope.few
-    for part in parts:
-        if _is_everywhere(compiler, part):
+    least = scope.few
+    for part in asked:
+        if _is_everywhere(names, scope, part):
             continue
-        rids = compiler.rids(part)
-        if rids is not None and (size := compiler.parts.size(rids, least)) < least:
-            fewest, found, least = part, rids, size
-    if fewest is None:
-        return None
-    return Start("NOT INDEXED", Clause(f"r.rid IN ({found.text})", found.args), _without(parts, fewest))
+        each = rids(part)
+        if each is not None and (size := parts.size(each, least)) < least:
+            fewest, found, least = part, each, size
+    return Start("NOT INDEXED", among_rids(found), _without(asked, fewest)) if fewest else None
 
 
 def _without(parts: Sequence[Predicate], part: Predicate) -> Predicate:
     return conj(*(other for other in parts if other is not part))
 
 
-def _is_everywhere(compiler: Compiler, part: Predicate) -> bool:
+def _is_everywhere(names: Names, scope: Scope, part: Predicate) -> bool:
     """Almost every row of a record refers to its patient: nothing to begin with."""
-    cids = compiler.scope.cids
-    return isinstance(part, RefersTo) and cids is not None and compiler.names.symbol(part.target) in cids
+    return isinstance(part, RefersTo) and scope.cids is not None and names.symbol(part.target) in scope.cids
 
 
 def _keys(scope: Scope, part: Predicate) -> list[str] | None:

@@ -1,7 +1,7 @@
 """Full text: the words of a version as tokens of the FTS5 table `words`, whose rowid is the vid.
 
-A token is the symbol of the resource type, a letter for the texts that have the word, and the word: `12bsang` for one
-that is in the narrative and in the whole text, `t` or `c` in place of `b` for one that is in only one of them. The
+A token is the symbol of the resource type, a letter for where the word is, and the word: `12bsang` for one of the
+narrative, which both texts have, `12csang` for one that is only elsewhere, which `_content` alone has. The
 compartment is a token too, `5p`, so that a question about one record reads no more than that record's postings.
 Letters and digits of ASCII in lower case, and all that is beyond ASCII, stand for themselves, as the tokenizer has it;
 any other word, and a long one, stands for its hash, so that words are compared exactly.
@@ -19,11 +19,12 @@ from fhir_server.search.entries import Prose
 from fhir_server.storage.sqlite.clauses import Clause
 from fhir_server.storage.sqlite.statements import insert
 
-_LETTERS: Final = {"_text": "t", "_content": "c"}
-_BOTH: Final = "b"
-_HASHED: Final = {"t": "u", "c": "d", "b": "e"}
-_MARK: Final = "m"
-"""Before the letter of a text that is there, even one without words."""
+_LETTERS: Final = {"_text": ("b",), "_content": ("b", "c")}
+"""Of the words of each text."""
+
+_HASHED: Final = {"b": "e", "c": "d"}
+_MARKS: Final = {"_text": "mt", "_content": "mc"}
+"""Of a text that is there, even one without words."""
 
 _PLAIN: Final = re.compile(r"[0-9a-z\x80-\U0010ffff]{0,100}")
 _ALL_PLAIN: Final = re.compile(r"[0-9a-z\x80-\U0010ffff]{1,100}(?: [0-9a-z\x80-\U0010ffff]{1,100})*")
@@ -31,20 +32,18 @@ _ALL_PLAIN: Final = re.compile(r"[0-9a-z\x80-\U0010ffff]{1,100}(?: [0-9a-z\x80-\
 
 def document(prose: Sequence[Prose], type: int, cid: int) -> str | None:
     """The tokens of one version of a resource of type `type`, in compartment `cid`; None for one without a text."""
-    texts = {_LETTERS[each.param]: each.words for each in prose}
-    if not texts:
+    if not prose:
         return None
-    tokens = [f"{cid}p", *(f"{type}{_MARK}{letter}" for letter in texts)]
-    words = {letter: set(text.split(" ")) for letter, text in texts.items()}
-    if len(words) > 1:
-        words[_BOTH] = set.intersection(*words.values())
-    for letter, each in words.items():
-        only = each if letter == _BOTH else each.difference(words.get(_BOTH, ()))
-        tokens += _tokens(type, letter, only)
-    return " ".join(tokens)
+    texts = {each.param: each.words.split(" ") for each in prose}
+    narrative, elsewhere = texts.get("_text", []), texts.get("_content", [])
+    if narrative and elsewhere:
+        known = frozenset(narrative)
+        elsewhere = [word for word in elsewhere if word not in known]
+    marks = [f"{cid}p", f"{type}{_MARKS['_content']}", *([f"{type}{_MARKS['_text']}"] if narrative else ())]
+    return " ".join([*marks, *_tokens(type, "b", narrative), *_tokens(type, "c", elsewhere)])
 
 
-def _tokens(type: int, letter: str, words: Iterable[str]) -> Iterable[str]:
+def _tokens(type: int, letter: str, words: Sequence[str]) -> Iterable[str]:
     text = " ".join(words)
     if _ALL_PLAIN.fullmatch(text):
         # At once: most texts have hundreds of words, and none that is not plain.
@@ -68,19 +67,20 @@ def exchange(cursor: sqlite3.Cursor, vid: int, before: str | None, now: str | No
 
 def matching(param: str, words: Sequence[str], types: Iterable[int], cids: Sequence[int] | None) -> Clause | None:
     """SELECT the vids of the versions of those types whose text `param` holds every word; None for no such text."""
-    letter = _LETTERS.get(param)
-    if letter is None:
+    if param not in _LETTERS:
         return None
-    asked = " OR ".join(f"({' AND '.join(_asked(type, letter, words))})" for type in types)
+    asked = " OR ".join(f"({_asked(type, param, words)})" for type in types)
     if cids is not None:
         records = " OR ".join(_quoted(f"{cid}p") for cid in cids)
         asked = f"({records}) AND ({asked})"
     return Clause("SELECT rowid FROM words WHERE words MATCH ?", (asked,))
 
 
-def _asked(type: int, letter: str, words: Iterable[str]) -> list[str]:
-    either = [f"({_quoted(_token(type, letter, word))} OR {_quoted(_token(type, _BOTH, word))})" for word in words]
-    return [_quoted(f"{type}{_MARK}{letter}"), *either]
+def _asked(type: int, param: str, words: Sequence[str]) -> str:
+    if not words:
+        return _quoted(f"{type}{_MARKS[param]}")
+    either = (" OR ".join(_quoted(_token(type, letter, word)) for letter in _LETTERS[param]) for word in words)
+    return " AND ".join(f"({each})" for each in either)
 
 
 def _token(type: int, letter: str, word: str) -> str:

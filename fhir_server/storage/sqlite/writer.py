@@ -71,7 +71,7 @@ class Writer:
         self._connection = connection
         self._cursor = connection.cursor()
         self._clock = clock
-        self._interner = Interner()
+        self._interner = Interner(self._cursor)
         self._queue: deque[_Waiting] = deque()
         self._loops: set[Loop] = set()
         self._closed = False
@@ -212,7 +212,7 @@ class Writer:
 
     def _undo(self) -> None:
         # What was given an integer in the transaction rolled back has none now.
-        self._interner = Interner()
+        self._interner = Interner(self._cursor)
         # A transaction that cannot be ended lets no other begin: all that follow are refused.
         with suppress(sqlite3.Error):
             if self._connection.in_transaction:
@@ -229,9 +229,10 @@ class Writer:
         now = self._clock()
         head.time = max(now // _MILLISECOND * _MILLISECOND, head.time + _MILLISECOND)
         group = Group(head, head.time)
+        self._interner.begin(head)
         # Before anything is read that a commit is decided on, or compared with.
         reindexed = {
-            id(job): reindex.apply(self._cursor, job, self._interner, head) for job in jobs if isinstance(job, Reindex)
+            id(job): reindex.apply(self._cursor, job, self._interner) for job in jobs if isinstance(job, Reindex)
         }
         group.load(self._cursor, (job for job in jobs if isinstance(job, Commit)))
         outcomes = [reindexed[id(job)] if isinstance(job, Reindex) else self._do(job, group, now) for job in jobs]
