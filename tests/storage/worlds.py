@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -125,9 +125,9 @@ def _facts(draw: st.DrawFn, link: str) -> Facts:
 
 
 @st.composite
-def _steps(draw: st.DrawFn) -> list[tuple[str, Facts, Entries, bool]]:
+def _steps(draw: st.DrawFn, among: Sequence[str] = LINKS, least: int = 1) -> list[tuple[str, Facts, Entries, bool]]:
     """Writes and deletions, some of the same resource again."""
-    chosen = draw(st.lists(st.sampled_from(LINKS), min_size=1, max_size=8))
+    chosen = draw(st.lists(st.sampled_from(among), min_size=least, max_size=8))
     return [
         (link, draw(_facts(link)), draw(ENTRIES), draw(st.sampled_from((False, False, False, True)))) for link in chosen
     ]
@@ -190,6 +190,44 @@ class World:
         """Write it all, in one commit, so that every row has the first time of the store."""
         await store.commit(Commit(tuple(self.writes)))
 
+    async def live_through(self, store: Store, sizes: Iterable[int]) -> list[tuple[Version, Entries]]:
+        """Write it all, in commits of these sizes; each version with the entries that it is judged by."""
+        past: list[tuple[Version, Entries]] = []
+        rest = list(self.writes)
+        for size in sizes:
+            writes, rest = rest[:size], rest[size:]
+            past += zip(await store.commit(Commit(tuple(writes))), (each.entries for each in writes), strict=True)
+        for version, _ in past:
+            row, deleted = self.rows[f"{version.type}/{version.id}"]
+            self.rows[f"{version.type}/{version.id}"] = replace(row, time=version.time), deleted
+        return past
+
+    def changes(
+        self,
+        past: list[tuple[Version, Entries]],
+        types: Sequence[str],
+        visible: Predicate,
+        patients: Sequence[str] | None,
+        since: int | None,
+        at: tuple[int, int] | None,
+    ) -> list[tuple[str, int]]:
+        """("Type/id", version) of the changes that the store should tell, the last written first."""
+        ends = {(each.type, each.id, each.version - 1): each.time for each, _ in past}
+        found = []
+        for each, entries in reversed(past):
+            link, end = f"{each.type}/{each.id}", ends.get((each.type, each.id, each.version))
+            current = self.rows[link][0]
+            if (
+                each.type in types
+                and (patients is None or current.facts.patient in patients)
+                and (since is None or each.time >= since)
+                and (at is None or max(each.time, at[0]) < (at[1] if end is None else min(end, at[1])))
+                and holds(visible, current, self)
+                and holds(visible, Row(each.facts, entries, each.time), self)
+            ):
+                found.append((link, each.version))
+        return found
+
     async def differences(self, store: Store, plan: Plan, visible: Predicate) -> list[str]:
         """What the store finds but should not, and the reverse; empty when the readers agree."""
         wanted = self.satisfying(plan, visible)
@@ -220,6 +258,8 @@ def _world(steps: list[tuple[str, Facts, Entries, bool]]) -> World:
 
 
 WORLDS = _steps().map(_world)
+PASTS = _steps(("Observation/a", "DocumentReference/b"), least=4).map(_world)
+"""Worlds of few resources with many versions each."""
 
 _TIME = st.none() | FEW
 FACT_LEAVES = st.one_of(
@@ -230,6 +270,11 @@ FACT_LEAVES = st.one_of(
     st.builds(Bit, st.sampled_from((0, 1, 2, 3, 16))),
     st.builds(Rng, st.sampled_from(sorted(TIMES)), _TIME, _TIME),
 )
+DIVIDING: st.SearchStrategy[Predicate] = st.sampled_from(
+    (Bit(1), Not(Bit(1)), Eq("type_code", "x"), Not(Eq("class_code", "x")), Has("labels", "k"), Rng("data_time", 1, 4))
+)
+"""About half of the rows satisfy each."""
+
 _AROUND = st.sampled_from((None, -1, 0, 1, NOON, NOON + 1))
 
 
@@ -286,10 +331,11 @@ SORTS = st.lists(
     | st.builds(Sort, PARAM, st.sampled_from(KINDS), st.booleans()),
     max_size=3,
 ).map(tuple)
+PATIENTS = st.sampled_from((None, None, ("a",), ("b", "a"), ("never", "a")))
 PLANS = st.builds(
     Plan,
     types=st.lists(st.sampled_from((*TYPES, "Condition")), min_size=1, max_size=4, unique=True).map(tuple),
     where=PREDICATES,
-    patients=st.sampled_from((None, None, ("a",), ("b", "a"), ("never", "a"))),
+    patients=PATIENTS,
     sort=SORTS,
 )
