@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,3 +200,33 @@ def test_a_link_to_a_page_is_for_its_search_alone(ward: Ward) -> None:
     assert ward.server.get(url.replace(f"{ward.patient}/", "")).status_code == 400
     assert ward.server.get(url.replace(ward.patient, ward.other)).status_code == 400
     assert ward.server.get(url + "&" + url.rpartition("?")[2].rpartition("&")[2]).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path", ["Observation?", "{patient}/Observation?", "_history?", "{one}/_history?", "{patient}/$everything?"]
+)
+def test_the_next_page_comes_in_the_form_of_the_first(ward: Ward, path: str) -> None:
+    """Links say `_format` and `_pretty` again, and are for the same question in any other form too."""
+    resource = ward.server.get(ward.one).json()
+    assert ward.server.put(ward.one, {**resource, "status": "amended"}).status_code == 200
+    url = path.format(patient=ward.patient, one=ward.one) + "_count=1"
+    page = ward.server.get(f"{url}&_format=xml&_pretty=true")
+    links = dict(re.findall(r'<relation value="(\w+)"/>\s*<url value="([^"]*)"', page.text))
+    assert {"self", "first", "next"} == links.keys()
+    following = links["next"].replace("&amp;", "&")
+    assert ward.server.get(following).text.startswith("<")
+    assert ward.server.get(following).text.count("\n") > 5
+    in_json = ward.server.get(following.replace("_format=xml", "_format=json"))
+    assert in_json.json()["entry"] == ward.server.get(ward.page(url)["link"][-1]["url"]).json()["entry"]
+
+
+def test_a_question_is_understood_anew_by_who_asks_otherwise(ward: Ward) -> None:
+    """The same parameters strictly, in another compartment, of another type."""
+    question = f"patient={ward.patient}&unknown=x"
+    for _ in range(2):
+        found = ward.found(f"Observation?{question}")
+        assert len(found) > 1
+        assert ward.server.get(f"Observation?{question}", Prefer="handling=strict").status_code == 400
+        assert ward.found(f"Encounter?{question}") == [ward.encounter]
+        assert sorted(ward.found(f"{ward.patient}/Observation?{question}")) == sorted(found)
+        assert ward.found(f"{ward.other}/Observation?{question}") == []
