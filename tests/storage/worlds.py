@@ -191,15 +191,19 @@ class World:
         await store.commit(Commit(tuple(self.writes)))
 
     async def live_through(self, store: Store, sizes: Iterable[int]) -> list[tuple[Version, Entries]]:
-        """Write it all, in commits of these sizes; each version with the entries that it is judged by."""
+        """Write it all, in commits of these sizes; each version with the entries that it is judged by, a deletion with
+        those of the last live version."""
         past: list[tuple[Version, Entries]] = []
+        last: dict[str, Entries] = {}
         rest = list(self.writes)
         for size in sizes:
             writes, rest = rest[:size], rest[size:]
-            past += zip(await store.commit(Commit(tuple(writes))), (each.entries for each in writes), strict=True)
-        for version, _ in past:
-            row, deleted = self.rows[f"{version.type}/{version.id}"]
-            self.rows[f"{version.type}/{version.id}"] = replace(row, time=version.time), deleted
+            for version, write in zip(await store.commit(Commit(tuple(writes))), writes, strict=True):
+                link = f"{version.type}/{version.id}"
+                last[link] = last[link] if version.deleted else write.entries
+                past.append((version, last[link]))
+                row, deleted = self.rows[link]
+                self.rows[link] = replace(row, time=version.time), deleted
         return past
 
     def changes(
