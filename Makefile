@@ -3,9 +3,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8080
 R4 := hl7.fhir.r4.examples@4.0.1
+CLIENTS := fhir-kit-client@2 fhirclient@2 playwright-core@1 axe-core@4
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check bench bench-growth fuzz crash clients examples clean
+.PHONY: help run serve test check bench bench-growth fuzz fuzz-access crash clients examples clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -26,7 +27,7 @@ serve: $(VENV)/.run  ## start the server on its own store (FHIR_SERVER_STORE)
 	FHIR_SERVER_PORT=$(PORT) $(BIN)/fhir-server serve
 
 test: $(VENV)/.test  ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.test  ## lint, format and types
 	$(BIN)/ruff check .
@@ -42,14 +43,17 @@ bench-growth: $(VENV)/.test  ## how figures change from 100,000 resources to 1,0
 fuzz: $(VENV)/.test  ## 50,000 malformed requests: no 500, no change of state
 	$(BIN)/python -m tests.fuzz --requests 50000
 
+fuzz-access: $(VENV)/.test  ## random acts of ten people in thousands of records, against a naive model of who sees what
+	ACCESS_EXAMPLES=1000 ACCESS_STEPS=100 ACCESS_SHRINK=1 $(BIN)/python -m pytest tests/scenarios/test_state_machine.py
+
 crash: $(VENV)/.test  ## kill the store in the middle of writing, many times
 	CRASH_ROUNDS=500 $(BIN)/python -m pytest tests/storage/test_sqlite_crash.py
 
-clients: .cache/clients/node_modules/fhir-kit-client/package.json  ## fetch the JavaScript client that acceptance tests drive the server with (npm)
+clients: .cache/clients/.fetched  ## fetch the JavaScript clients that acceptance tests drive the server with (npm)
 
-.cache/clients/node_modules/fhir-kit-client/package.json:
+.cache/clients/.fetched: Makefile
 	mkdir -p .cache/clients
-	cd .cache/clients && npm install --silent --no-fund --no-audit --no-package-lock fhir-kit-client@2
+	cd .cache/clients && npm install --silent --no-fund --no-audit --no-package-lock --omit=optional --omit=peer $(CLIENTS)
 	@touch $@
 
 examples: .cache/r4/package/package.json  ## fetch the official R4 examples that the tests validate (npm)

@@ -1,7 +1,9 @@
-"""How long a CDA document takes to convert, beside the time lxml takes to parse the same bytes."""
+"""How long a CDA document takes to convert, beside what lxml takes to parse it, and how many are stored a second."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +14,12 @@ from typing import Final
 
 from lxml import etree
 
+from fhir_server.app import services
+from fhir_server.record.files import places_in
+from fhir_server.record.migration import Migration, migrate
+from fhir_server.record.pushed import REJECTED
+from fhir_server.record.readers import readers
+from fhir_server.settings import Settings
 from importers.cda.document import convert, read
 
 REAL: Final = Path(__file__).parent.parent.parent / "shared" / "data" / "cda" / "fr"
@@ -36,7 +44,37 @@ def factor(bodies: list[bytes]) -> dict[str, float]:
     return {
         "CDA convert / lxml parse": median(ratios),
         "CDA convert ms": 1000 * median(whole) / len(bodies),
+        "CDA documents converted": len(bodies) / median(whole),
         "CDA documents": len(bodies),
+    }
+
+
+def stored(bodies: list[bytes], folder: Path) -> dict[str, float]:
+    """Documents a second from files into a record, with all they become, index, access log and Provenance; several
+    processes convert, one writes. Each document counts that is in the record at the end."""
+    inbox = folder / "documents"
+    inbox.mkdir()
+    for number, body in enumerate(bodies):
+        inbox.joinpath(f"{number:04}.xml").write_bytes(body)
+    return asyncio.run(_stored(inbox, folder / "documents.db"))
+
+
+async def _stored(inbox: Path, store: Path) -> dict[str, float]:
+    jobs = os.cpu_count() or 1
+    async with services(Settings(store=f"sqlite:{store}")) as parts:
+        with readers(jobs) as executor:
+            if executor:
+                # That the processes are there is no part of what is measured.
+                list(executor.map(_convert, [documents()[0]] * jobs))
+            begun, cpu, count = time.perf_counter(), time.process_time(), 0
+            async for each in migrate(parts, places_in([inbox]), Migration(), executor=executor, jobs=jobs):
+                count += sum(one.status != REJECTED for one in each.documents)
+            seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
+        counts = await parts.store.system().counts()
+    return {
+        "CDA documents stored": count / seconds,
+        "CDA store ms of CPU": 1000 * cpu / count,
+        "CDA resources a document": sum(counts.values()) / count,
     }
 
 
@@ -52,7 +90,7 @@ def _parse(body: bytes) -> object:
 
 
 def _convert(body: bytes) -> object:
-    return convert(read(body), subject="Patient/x", imported_at=datetime(2026, 1, 1, tzinfo=UTC)).resources
+    return convert(read(body), subject="Patient/x", imported_at=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def _converts(body: bytes) -> bool:

@@ -19,6 +19,11 @@ from typing import Final
 COMMAND: Final = (sys.executable, "-c", "from fhir_server.cli import main; main()")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_LIMIT: Final = 60.0
+# A few callers ask as much as thousands would.
+_UNLIMITED: Final = {
+    f"FHIR_SERVER_{name}": "0"
+    for name in ("RATE_SUBJECT", "RATE_CLIENT", "RATE_ADDRESS", "RATE_LOOKUP", "NEW_PATIENTS")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ def fhir_server(store: Path, *, open: bool = False, log: Path | None = None, por
     """`fhir-server serve` on that SQLite file. `log`: where its standard error goes."""
     port = port or free_port()
     command = [*COMMAND, "serve", *(["--open"] if open else [])]
-    environment = {"FHIR_SERVER_STORE": f"sqlite:{store}", "FHIR_SERVER_PORT": str(port)}
+    environment = {"FHIR_SERVER_STORE": f"sqlite:{store}", "FHIR_SERVER_PORT": str(port), **_UNLIMITED}
     with _running(command, port, "/health/ready", environment, log) as server:
         yield server
 

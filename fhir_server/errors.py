@@ -49,6 +49,15 @@ class Unauthenticated(FhirServerError):
     code = "login"
 
 
+class StepUp(Unauthenticated):
+    """A stronger login is required."""
+
+    def __init__(self, acr: str = "") -> None:
+        """`acr`: the level of authentication that is asked for (RFC 9470)."""
+        super().__init__()
+        self.acr = acr
+
+
 class Forbidden(FhirServerError):
     """This caller may not do that."""
 
@@ -118,6 +127,11 @@ class TooManyRequests(FhirServerError):
     """Too many requests; wait and retry."""
 
     code = "throttled"
+
+    def __init__(self, text: str = "", *, seconds: int = 1, **more: Any) -> None:
+        """`seconds`: after which it is worth to come again."""
+        super().__init__(text, **more)
+        self.seconds = max(1, seconds)
 
 
 class NotBuilt(FhirServerError):

@@ -9,11 +9,12 @@ after its announcement misses nothing, whatever is written meanwhile and by whic
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import orjson
 import structlog
@@ -44,6 +45,9 @@ EDITIONS: Final = {
     "token": 1,
     "uri": 1,
 }
+UTC: Final = "UTC"
+_DATED: Final = ("date", "composite")
+"""Types of parameters whose entries depend on where a date without an offset is read."""
 _TABLES: Final = (
     ("profiles", "r4", "search_parameters.json"),
     ("profiles", "pdsm", "search-parameters.json"),
@@ -56,43 +60,46 @@ class Edition:
     """Definitions that an index is made with.
 
     `packaged`: digest of all that comes with the server. `known`: canonical → fingerprint of each parameter among it,
-    which tell apart what has changed when that differs. `custom`: SearchParameter resources, by canonical.
+    which tell apart what has changed when that differs. `custom`: SearchParameter resources, by canonical. `zone`:
+    where dates without an offset were read.
     """
 
     packaged: str = ""
     known: Mapping[str, str] = field(default_factory=dict)
     custom: tuple[dict[str, Any], ...] = ()
+    zone: str = UTC
 
     def dump(self) -> bytes:
         """As the ledger keeps it."""
-        return orjson.dumps({"packaged": self.packaged, "known": self.known, "custom": self.custom})
+        return orjson.dumps(asdict(self))
 
     @classmethod
     def load(cls, text: bytes | None) -> Edition:
         """As kept; the edition of nothing when nothing is."""
         kept: dict[str, Any] = orjson.loads(text) if text else {"packaged": "", "known": {}, "custom": ()}
-        return cls(kept["packaged"], kept["known"], tuple(kept["custom"]))
+        return cls(kept["packaged"], kept["known"], tuple(kept["custom"]), kept.get("zone", UTC))
 
 
 class Packaged:
     """The search parameters that come with this server."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, zone: ZoneInfo) -> None:
         self._definitions = definitions
+        self.zone = zone
         self.parameters = project_parameters()
 
     @cached_property
     def digest(self) -> str:
         """Of everything that decides which index entries a resource has."""
         tables = b"".join(files(package).joinpath(*path).read_bytes() for package, *path in _TABLES)
-        return sha256(orjson.dumps(EDITIONS) + tables).hexdigest()
+        return sha256(orjson.dumps([EDITIONS, self.zone.key]) + tables).hexdigest()
 
     def edition(self, custom: Iterable[dict[str, Any]] = ()) -> Edition:
         """That of this server, with those custom parameters."""
         r4 = self._definitions.search_parameters_by_id.values()
-        known = {each.url: _fingerprint(each) for each in r4}
-        known |= {each.parameter.url: _fingerprint(each.parameter) for each in self.parameters}
-        return Edition(self.digest, known, tuple(sorted(custom, key=lambda each: str(each["url"]))))
+        known = {each.url: self._fingerprint(each) for each in r4}
+        known |= {each.parameter.url: self._fingerprint(each.parameter) for each in self.parameters}
+        return Edition(self.digest, known, tuple(sorted(custom, key=lambda each: str(each["url"]))), self.zone.key)
 
     def withheld(self, in_force: Edition) -> Iterator[ProjectParameter]:
         """Those that the index is not made with, or with another definition, as not built."""
@@ -109,8 +116,17 @@ class Packaged:
         """The project's own that the index is made with."""
         known = in_force.known
         for each in self.parameters:
-            if in_force.packaged == self.digest or known.get(each.parameter.url) == _fingerprint(each.parameter):
+            if in_force.packaged == self.digest or known.get(each.parameter.url) == self._fingerprint(each.parameter):
                 yield each
+
+    def _fingerprint(self, each: SearchParameter | Parameter) -> str:
+        """Of what decides the entries of one parameter."""
+        # The project's own have no components.
+        components = each.components if isinstance(each, SearchParameter) else ()
+        said = [EDITIONS[each.type], each.code, each.type, each.expression, sorted(each.targets), components]
+        if each.type in _DATED and self.zone.key != UTC:
+            said.append(self.zone.key)
+        return sha256(orjson.dumps(said)).hexdigest()[:12]
 
 
 class Index:
@@ -118,15 +134,15 @@ class Index:
     indexed by. Both change when another process announces an edition or puts it in force: see `refresh`. `announced`: a
     reindex is under way, or was stopped."""
 
-    def __init__(self, definitions: Definitions, store: Store) -> None:
-        """`refresh` makes it ready."""
-        self.packaged = Packaged(definitions)
+    def __init__(self, definitions: Definitions, store: Store, zone: ZoneInfo) -> None:
+        """`refresh` makes it ready. `zone`: where dates without an offset are read."""
+        self.packaged = Packaged(definitions, zone)
         self._definitions = definitions
         self._store = store
         self._version = -1
         self.announced = False
         self.in_force = Edition()
-        self.searched = self.written = SearchRegistry(definitions, ())
+        self.searched = self.written = SearchRegistry(definitions, (), zone=zone)
 
     @property
     def outdated(self) -> bool:
@@ -173,7 +189,10 @@ class Index:
 
     def registry(self, *editions: Edition) -> SearchRegistry:
         """All that comes with this server, and the custom parameters of those editions."""
-        return SearchRegistry(self._definitions, (*self.packaged.parameters, *self._custom(*editions)))
+        return self._registry((*self.packaged.parameters, *self._custom(*editions)))
+
+    def _registry(self, extra: Iterable[ProjectParameter]) -> SearchRegistry:
+        return SearchRegistry(self._definitions, extra, zone=self.packaged.zone)
 
     def _take(self, in_force: Edition, announced: Edition) -> None:
         self.in_force = in_force
@@ -181,11 +200,17 @@ class Index:
         if self.outdated or announced.custom:
             # What is defined anew has entries of both kinds until the reindex has ended.
             anew = {each["url"]: each for each in announced.custom}
+            here = in_force.zone == self.packaged.zone.key
             same = replace(
-                in_force, custom=tuple(each for each in in_force.custom if anew.get(each["url"], each) == each)
+                in_force,
+                custom=tuple(
+                    each
+                    for each in in_force.custom
+                    if anew.get(each["url"], each) == each and (here or each.get("type") not in _DATED)
+                ),
             )
             extra = (*self.packaged.unchanged(in_force), *self.packaged.withheld(in_force), *self._custom(same))
-            self.searched = SearchRegistry(self._definitions, extra)
+            self.searched = self._registry(extra)
 
     def _custom(self, *editions: Edition) -> list[ProjectParameter]:
         """The parameters of SearchParameter resources, each canonical once, the last one's; what does not compile any
@@ -198,11 +223,3 @@ class Index:
             except FhirServerError:
                 log.warning("custom search parameter left out", url=url)
         return found
-
-
-def _fingerprint(each: SearchParameter | Parameter) -> str:
-    """Of what decides the entries of one parameter."""
-    # The project's own have no components.
-    components = each.components if isinstance(each, SearchParameter) else ()
-    said = [EDITIONS[each.type], each.code, each.type, each.expression, sorted(each.targets), components]
-    return sha256(orjson.dumps(said)).hexdigest()[:12]

@@ -34,9 +34,10 @@ def detect(document: bytes) -> Kind:
         return _kind_of_xml(scannable(document))
     if document.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return Kind.ZIP
-    if b"%PDF-" in document[:_HEAD]:
-        return Kind.PDF
-    return Kind.EBRIM if _TRAVELLING(document[:_HEAD]) and _REGISTRY(document) else Kind.UNKNOWN
+    # The first part of a message may itself be a PDF.
+    if not document.startswith(b"%PDF-") and _TRAVELLING(document[:_HEAD]) and _REGISTRY(document):
+        return Kind.EBRIM
+    return Kind.PDF if b"%PDF-" in document[:_HEAD] else Kind.UNKNOWN
 
 
 def _kind_of_xml(scanned: bytes) -> Kind:

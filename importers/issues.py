@@ -55,6 +55,12 @@ MESSAGES: Final[dict[str, Message]] = {
     "unknown-media": Message(
         "not-supported", "warning", "Type de contenu inconnu, conservé tel quel.", "unknown mediaType, stored as bytes"
     ),
+    "mislabelled-media": Message(
+        "invalid",
+        "warning",
+        "Le contenu n'est pas du type annoncé, conservé tel quel.",
+        "content does not agree with its mediaType, stored as bytes",
+    ),
     "external-content": Message(
         "incomplete", "warning", "Le contenu référencé n'est pas dans le document.", "referenced content is not fetched"
     ),
@@ -101,14 +107,67 @@ MESSAGES: Final[dict[str, Message]] = {
         "not-supported", "warning", "Référence au standard CDA inattendue.", "typeId is not POCD_HD000040"
     ),
     "missing-element": Message("incomplete", "warning", "Élément attendu absent.", "an expected element is absent"),
-    "encounter-left-out": Message(
-        "incomplete",
-        "information",
-        "La prise en charge n'est gardée que par son identifiant.",
-        "the encounter is kept by its identifier only",
-    ),
     "parent-unknown": Message(
         "not-found", "warning", "Le document parent n'est pas connu.", "a declared parent document is not known"
+    ),
+    "dangling-reference": Message(
+        "not-found",
+        "information",
+        "Des renvois vers le texte ne mènent nulle part.",
+        "references into the narrative lead nowhere",
+    ),
+    "end-of-active": Message(
+        "conflict",
+        "information",
+        "Fin d'un problème dit actif, gardée en commentaire.",
+        "the end of a problem that is said to be active is kept as a note",
+    ),
+    "bad-number": Message("value", "warning", "Nombre illisible, ignoré.", "unreadable number, left out"),
+    "bad-range": Message(
+        "value", "warning", "Le bas de l'intervalle dépasse le haut, ignoré.", "the low end is above the high one"
+    ),
+    "unknown-value-type": Message(
+        "not-supported",
+        "warning",
+        "Type de valeur inconnu : gardé dans le texte.",
+        "unknown xsi:type, kept as narrative only",
+    ),
+    "entry-failed": Message(
+        "exception",
+        "warning",
+        "Entrée illisible : gardée dans le texte.",
+        "the entry could not be converted, kept as narrative only",
+    ),
+    "hostile-archive": Message(
+        "security", "error", "Archive refusée par sécurité.", "the archive has a member that is not allowed"
+    ),
+    "hash-mismatch": Message(
+        "invalid", "error", "L'empreinte ne correspond pas au contenu.", "the hash is not that of the bytes"
+    ),
+    "size-mismatch": Message(
+        "invalid", "error", "La taille ne correspond pas au contenu.", "the size is not that of the bytes"
+    ),
+    "no-content": Message(
+        "not-found", "error", "Métadonnées sans document.", "metadata without the bytes of their document"
+    ),
+    "no-metadata": Message("not-found", "error", "Document sans métadonnées.", "a document without metadata"),
+    "set-shared": Message(
+        "conflict",
+        "warning",
+        "Un document d'un autre type porte le même setId : ce n'est pas une version de celui-ci.",
+        "a document of another type has this setId: no version of this one",
+    ),
+    "edited-since": Message(
+        "conflict",
+        "warning",
+        "Une ressource modifiée depuis est laissée telle quelle.",
+        "a resource that was edited since is left alone",
+    ),
+    "not-valid": Message(
+        "invalid",
+        "warning",
+        "Entrée hors du modèle R4 : gardée dans le texte.",
+        "what the entry became is not valid R4, kept as narrative only",
     ),
     "bad-language": Message("value", "warning", "Code de langue invalide, ignoré.", "not a language code, left out"),
 }
@@ -117,14 +176,22 @@ MESSAGES: Final[dict[str, Message]] = {
 class Notes:
     """The issues that one document gathers while it is read, each once per place."""
 
-    __slots__ = ("_found",)
+    __slots__ = ("_found", "unknown_systems")
 
     def __init__(self) -> None:
+        """Begin with nothing to say."""
         self._found: dict[Issue, None] = {}
+        self.unknown_systems: dict[str, int] = {}
 
     def add(self, code: str, element: etree._Element | None = None, detail: str = "") -> None:
         """Note what `MESSAGES` says of the code, at that element."""
         self._found[issue(code, element, detail)] = None
+
+    def unknown_system(self, oid: str, element: etree._Element) -> None:
+        """Count a code system without URI, and note it where it is met first."""
+        if oid not in self.unknown_systems:
+            self.add("unknown-system", element, oid)
+        self.unknown_systems[oid] = self.unknown_systems.get(oid, 0) + 1
 
     def extend(self, issues: tuple[Issue, ...]) -> None:
         """Note issues made elsewhere."""
@@ -171,15 +238,17 @@ def place(element: etree._Element | None) -> str:
     """The path of an element from its ClinicalDocument, by local names: `/ClinicalDocument/recordTarget/…/id[2]`."""
     steps: list[str] = []
     while element is not None:
-        name = etree.QName(element).localname
-        steps.append(name + _position(element))
+        name, parent = str(element.tag).rpartition("}")[2], element.getparent()
+        steps.append(name + _position(element, parent))
         if name == "ClinicalDocument":
             break
-        element = element.getparent()
+        element = parent
     return "".join(f"/{step}" for step in reversed(steps))
 
 
-def _position(element: etree._Element) -> str:
-    before = sum(1 for _ in element.itersiblings(element.tag, preceding=True))
-    alone = before == 0 and next(element.itersiblings(element.tag), None) is None
-    return "" if alone else f"[{before + 1}]"
+def _position(element: etree._Element, parent: etree._Element | None) -> str:
+    if parent is None or len(parent) == 1:
+        return ""
+    tag = element.tag
+    alike = [each for each in parent if each.tag == tag]
+    return "" if len(alike) == 1 else f"[{alike.index(element) + 1}]"

@@ -17,7 +17,9 @@ class Limits:
 
     `xml_bytes` as received; `depth` of nesting, the root being 1; `elements` in all; `attributes` of one element;
     `all_attributes` of the document, which together with `elements` bounds the memory of a parse to about 200 MB;
-    `attachment_bytes` of one decoded attachment; `seconds` spent on the document.
+    `attachment_bytes` of one decoded attachment, `all_attachment_bytes` of those in a body; `seconds` spent on the
+    document. Of an archive or a message of several parts: `zip_bytes` as received, `zip_members` in it,
+    `zip_inflated_bytes` in all and `zip_ratio` of one member, both counted while it is inflated.
     """
 
     xml_bytes: int = 20 * MB
@@ -26,7 +28,12 @@ class Limits:
     attributes: int = 64
     all_attributes: int = 500_000
     attachment_bytes: int = 10 * MB
+    all_attachment_bytes: int = 20 * MB
     seconds: float = 10.0
+    zip_bytes: int = 50 * MB
+    zip_members: int = 100
+    zip_inflated_bytes: int = 200 * MB
+    zip_ratio: int = 100
 
     def hold(self, cap: str, amount: float) -> None:
         """Raise TooLarge, naming the cap, if the amount exceeds it."""

@@ -19,12 +19,25 @@ from fhir_server.auth.tokens import issue
 from fhir_server.demo.build import DAY, Cast, build, credentials
 from fhir_server.settings import Settings
 from tests.live import running
+from tests.log_watch import WATCH, watch
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
 hypothesis_settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("suite")
+
+
+def pytest_configure() -> None:
+    """From the first line on, the log of every server of the suite is read along."""
+    watch()
+
+
+@pytest.fixture(autouse=True)
+def _logs_name_nobody() -> Iterator[None]:
+    """No test makes a server write a token, an identity or a name to its log, whatever it does to it."""
+    yield
+    assert WATCH.told() == []
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +134,7 @@ def open_house(
             house = House(settings, cast)
             for name, each in given.items():
                 house.callers[name] = Caller(http, each["token"], each["reference"])
+                WATCH.forbid("a token", each["token"])
             house.callers["nobody"] = Caller(http, "", "")
             yield house
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fhir_server.auth.actor import Actor
+from fhir_server.auth.limits import Throttled
 from fhir_server.auth.tokens import authenticate
 from fhir_server.context import Context, Services, Trace
 from fhir_server.errors import Unauthenticated
@@ -23,4 +24,13 @@ async def caller(services: Services, authorization: str, trace: Trace) -> Contex
         trace.interaction = "login"
         await Context(services, NOBODY, trace).record(error)
         raise
-    return Context(services, actor, trace)
+    ctx = Context(services, actor, trace)
+    try:
+        services.limits.caller(actor)
+    except Throttled as error:
+        # A flood of refusals is not to become a flood of lines.
+        if error.first:
+            trace.interaction = "throttled"
+            await ctx.record(error)
+        raise
+    return ctx

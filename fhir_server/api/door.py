@@ -16,6 +16,7 @@ from fhir_server.api.statement import Statement
 from fhir_server.context import Answer, Services, Trace
 from fhir_server.errors import FhirServerError, MethodNotAllowed, NotFound, Unavailable
 from fhir_server.interactions.router import answer
+from fhir_server.logs import REQUEST
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -36,15 +37,16 @@ class FhirDoor:
         """One HTTP request."""
         head = Head(scope)
         request_id = self._services.ids().replace("-", "")
+        REQUEST.set(request_id)
         try:
             given = await self._answer(head, receive, request_id)
-            result = self._rendered(head, reply(self._services.settings.fhir_base, given))
+            result = await self._rendered(head, reply(self._services.settings.fhir_base, given))
         except FhirServerError as error:
-            result = self._rendered(head, failure(error))
+            result = await self._rendered(head, failure(error))
         except Exception as error:
             # The one place where a fault of ours is met. Its message may quote a resource, so only its place is logged.
             where = [f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[-6:]]
-            log.error("fault", request_id=request_id, kind=type(error).__name__, where=where)
+            log.error("fault", kind=type(error).__name__, where=where)
             result = failure(FhirServerError("The server failed to answer."), status=500)
         headers = [*result.headers, (b"x-request-id", request_id.encode())]
         await send({"type": "http.response.start", "status": result.status, "headers": headers})
@@ -65,15 +67,17 @@ class FhirDoor:
         ctx = await caller(self._services, head.get(b"authorization"), Trace(request_id=request_id))
         try:
             body = await read_body(receive, head, self._services.settings.max_body_bytes)
-            request = negotiated(head, body, self._services.definitions)
+            request = await self._services.aside(body, negotiated, head, body, self._services.definitions)
         except FhirServerError as error:
             ctx.trace.interaction = "refused"
             await ctx.record(error)
             raise
         return await answer(ctx, request)
 
-    def _rendered(self, head: Head, result: Reply) -> Reply:
-        return result if head.form is PLAIN else rendered(result, head.form, self._services.definitions)
+    async def _rendered(self, head: Head, result: Reply) -> Reply:
+        if head.form is PLAIN:
+            return result
+        return await self._services.aside(result.body, rendered, result, head.form, self._services.definitions)
 
     async def _stated(self, head: Head) -> Answer:
         if head.method not in ("GET", "HEAD"):
@@ -91,4 +95,6 @@ class FhirDoor:
                 await snapshot.policy_version("")
         except Exception as error:
             raise Unavailable("The store does not answer.") from error
+        if self._services.health.fault:
+            raise Unavailable(self._services.health.fault)
         return Answer(204)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from fhir_server.context import Request
 from fhir_server.errors import Malformed, NotAcceptable, UnsupportedMediaType
 from fhir_server.fhir.definitions import Definitions
-from fhir_server.fhir.xml_read import to_json
+from fhir_server.fhir.xml.read import to_json
 
 FHIR_JSON: Final = "application/fhir+json"
 FHIR_XML: Final = "application/fhir+xml"
@@ -117,7 +117,7 @@ def negotiated(head: Head, body: bytes, definitions: Definitions) -> Request:
         raise NotAcceptable(f"This server answers in {FHIR_JSON} and {FHIR_XML}.", expression=by)
     accept = head.get(b"accept") if head.form.raw else FHIR_JSON
     asks = _asks(head) if head.has_any(_ASKING) else _ASKS_NOTHING
-    return Request(head.method, path, query, body, media, accept, *asks)
+    return Request(head.method, path, query, body, media, accept, *asks, language=head.get(b"accept-language"))
 
 
 def _path(raw: bytes) -> tuple[str, ...]:
@@ -196,7 +196,9 @@ def _content(
 
 
 def _is_content(head: Head) -> bool:
-    """Whether the content of a Binary is asked for, in its current or in an earlier version."""
+    """Whether the content of a Binary is asked for, in its current or in an earlier version, or an archive."""
+    if head.path.endswith("/$xdm"):
+        return True
     return head.path.startswith("/fhir/Binary/") and head.method in _READS and not head.path.endswith("/_history")
 
 

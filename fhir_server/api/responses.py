@@ -14,6 +14,7 @@ from fhir_server.errors import (
     Malformed,
     MethodNotAllowed,
     NotAcceptable,
+    StepUp,
     TooManyRequests,
     Unauthenticated,
     Unavailable,
@@ -22,7 +23,7 @@ from fhir_server.errors import (
 from fhir_server.fhir.definitions import Definitions
 from fhir_server.fhir.json import indented
 from fhir_server.fhir.outcome import operation_outcome_bytes
-from fhir_server.fhir.xml_write import to_xml
+from fhir_server.fhir.xml.write import to_xml
 from fhir_server.interactions.status import status_of
 
 JSON: Final = "application/fhir+json; charset=utf-8"
@@ -64,13 +65,14 @@ def failure(error: FhirServerError, status: int | None = None) -> Reply:
     body = operation_outcome_bytes(error.issues)
     headers = [*_ALWAYS, _PLAIN, (b"content-length", b"%d" % len(body))]
     if isinstance(error, Unauthenticated):
-        headers.append((b"www-authenticate", b'Bearer realm="fhir"'))
+        headers.append((b"www-authenticate", _challenge(error)))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     if isinstance(error, UnsupportedMediaType):
         headers.append((b"accept-patch", ", ".join(PATCH_TYPES).encode()))
     if isinstance(error, (Unavailable, TooManyRequests)):
-        headers.append((b"retry-after", b"1"))
+        seconds = error.seconds if isinstance(error, TooManyRequests) else 1
+        headers.append((b"retry-after", b"%d" % seconds))
     return Reply(code, headers, body)
 
 
@@ -98,6 +100,13 @@ def in_form(answer: Answer, form: Form, definitions: Definitions) -> Answer:
     answer.body = _written(answer.body, form, definitions)
     answer.content_type = XML if form.xml else JSON
     return answer
+
+
+def _challenge(error: Unauthenticated) -> bytes:
+    """How to come back: with a token, or with one of a stronger login (RFC 9470 §3)."""
+    if isinstance(error, StepUp):
+        return f'Bearer realm="fhir", error="insufficient_user_authentication", acr_values="{error.acr}"'.encode()
+    return b'Bearer realm="fhir"'
 
 
 @lru_cache(maxsize=4096)

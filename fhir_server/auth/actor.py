@@ -20,7 +20,11 @@ class Actor:
     `patients`: the records a patient, representative or app token is bound to. `authoriser`: for an app, the role
     ("patient" or "rep") of the person who let it in, `authoriser_key` that person's reference.
     `profession`: TRE_G15 code. `mode`: normal, bris_de_glace, centre_15. `client`, `software`: the calling program.
-    `jti`: names the token in the audit; it opens nothing. `scopes`: SMART scopes, empty = all that the role may do.
+    `jti`: names the token in the audit; it opens nothing. `session`: the login or grant that the token comes from.
+    `openings`: what was declared in that session and opens one record for a time, each as `regime|patient|until`, with
+    the regime consult, bris_de_glace or centre_15 and `until` in microseconds since 1970 UTC (exclusive).
+    `asserted`: what an EU gateway says of the professional and the provider it asks for, each as `part.name=value`.
+    `scopes`: SMART scopes, empty = all that the role may do.
     """
 
     role: str
@@ -44,6 +48,9 @@ class Actor:
     secret: bool = False
     acr: str = ""
     scopes: tuple[str, ...] = ()
+    session: str = ""
+    openings: tuple[str, ...] = ()
+    asserted: tuple[str, ...] = ()
     expires: int = 0
 
     def __hash__(self) -> int:

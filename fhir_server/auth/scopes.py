@@ -7,7 +7,7 @@ the EU spellings (`.search`, `.create` …) are read, and printed as letters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -28,6 +28,13 @@ from fhir_server.search.predicate import (
 )
 
 PARAMETERS: Final = ("category", "type", "code", "_security")
+OTHERS: Final = frozenset(
+    {"openid", "fhirUser", "profile", "launch", "launch/patient", "offline_access", "online_access"}
+)
+"""Scopes that are not about resources."""
+
+MOST: Final = 100
+"""Scopes of one request or registration: each is a part of the predicate of every later request."""
 
 _SHAPE: Final = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]+)\.([a-z]+|\*)(?:\?(.+))?", re.ASCII)
 _LETTERS: Final = re.compile(r"c?r?u?d?s?")
@@ -77,6 +84,66 @@ def print_scope(scope: ResourceScope) -> str:
     """The scope in its one normal spelling."""
     query = f"?{urlencode(scope.criteria)}" if scope.criteria else ""
     return f"{scope.level}/{scope.type}.{scope.letters}{query}"
+
+
+def is_scope(text: str) -> bool:
+    """Whether this server knows what the text asks for."""
+    try:
+        return text in OTHERS or bool(parse_scope(text))
+    except ValueError:
+        return False
+
+
+def are_scopes(asked: Collection[str]) -> bool:
+    """Whether something is asked for, all of it is known here, and it is not too much."""
+    return 0 < len(asked) <= MOST and all(map(is_scope, asked))
+
+
+def granted(asked: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
+    """What of the scopes asked for lies within those allowed, in normal spelling: each right that both give.
+
+    Raises ValueError for a scope that is none. Scopes on resources meet within one level; criteria add up.
+    """
+    allowed = tuple(allowed)
+    bounds = resource_scopes(allowed)
+    found: dict[str, None] = {}
+    for text in asked:
+        if text in OTHERS:
+            found |= {text: None} if text in allowed else {}
+            continue
+        met = [meeting for bound in bounds if (meeting := _meet(parse_scope(text), bound))]
+        found |= dict.fromkeys(print_scope(each) for each in met if not any(_within(each, o) for o in met if o != each))
+    return tuple(found)
+
+
+def lies_within(asked: Iterable[str], allowed: Iterable[str]) -> bool:
+    """Whether the scopes asked for give no right that the allowed ones do not give."""
+    allowed = tuple(allowed)
+    bounds = resource_scopes(allowed)
+    return all(
+        text in allowed if text in OTHERS else any(_within(parse_scope(text), bound) for bound in bounds)
+        for text in asked
+    )
+
+
+def _meet(one: ResourceScope, other: ResourceScope) -> ResourceScope | None:
+    """The rights that both give."""
+    if one.level != other.level or ("*" not in (one.type, other.type) and one.type != other.type):
+        return None
+    letters = "".join(each for each in one.letters if each in other.letters)
+    criteria = (*one.criteria, *(each for each in other.criteria if each not in one.criteria))
+    type_ = other.type if one.type == "*" else one.type
+    return ResourceScope(one.level, type_, letters, criteria) if letters else None
+
+
+def _within(one: ResourceScope, other: ResourceScope) -> bool:
+    """Whether every right of one scope is one of the other."""
+    return (
+        one.level == other.level
+        and other.type in ("*", one.type)
+        and set(one.letters) <= set(other.letters)
+        and set(other.criteria) <= set(one.criteria)
+    )
 
 
 def resource_scopes(scopes: Iterable[str]) -> tuple[ResourceScope, ...]:

@@ -1,4 +1,4 @@
-"""The access log: one line for each interaction, and the proof that none was changed (spec access §6).
+"""The access log: one line for each interaction (spec access §6).
 
 A line says who, for whom, what, on whose record, with what right and what came of it. It holds no content, no token,
 and of a query no identity. Its bytes are canonical (RFC 8785), because the store chains them by hash as they stand.
@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 from base64 import b64encode
-from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_plus, urlencode
@@ -18,8 +17,9 @@ from urllib.parse import unquote_plus, urlencode
 import orjson
 
 from fhir_server.auth.actor import Actor
-from fhir_server.storage.chain import GENESIS, link
-from fhir_server.storage.interface import AuditEntry, AuditRow, System
+from fhir_server.consent.openings import mode_of
+from fhir_server.search.facts import Facts
+from fhir_server.storage.interface import AuditRow
 
 ACTIONS: Final[Mapping[str, str]] = {
     "create": "C",
@@ -30,6 +30,9 @@ ACTIONS: Final[Mapping[str, str]] = {
     "patch": "U",
     "delete": "D",
 }
+DECISIONS: Final = frozenset({"$attest-consent", "$declare-emergency", "grant", "deny"})
+"""Interactions that are about the right to come; `grant` and `deny`: what was answered on the consent screen."""
+
 # Parameters, and hops of chains, whose values say who somebody is, or may; or which resource is meant: it may be a
 # hidden one.
 _IDENTITY: Final = frozenset(
@@ -42,7 +45,9 @@ _HOPS: Final = re.compile(r"[.:]")
 
 class Traced(Protocol):
     """What is known of a request when its line is written. `query`: urlencoded; `version` 0 when none is meant; `vis`
-    and `release_at`: of the resource it is about, or of the documents whose content that is."""
+    and `release_at`: of the resource it is about, or of the documents whose content that is, `facts`: theirs.
+    `returned`: the places (Version.position) of the resources that left. `reason`: what was declared. `event`: the
+    AuditEvent that another system wrote, as JSON."""
 
     interaction: str
     type: str
@@ -53,12 +58,17 @@ class Traced(Protocol):
     vis: int
     release_at: int | None
     request_id: str
+    returned: list[int]
+    facts: list[Facts]
+    reason: str
+    event: str
 
 
 def row(actor: Actor, trace: Traced, *, outcome: str, now: int, id: str = "") -> AuditRow:
     """The line of one interaction. `outcome`: "" when done, else the code of the failure; `now`: microseconds; `id`:
     of the AuditEvent, one that nobody can guess if none is given."""
     id_ = id or _uuid7(now)
+    mode = mode_of(actor, trace.patient or "", now)
     said = {
         "id": id_,
         "time": now,
@@ -73,10 +83,15 @@ def row(actor: Actor, trace: Traced, *, outcome: str, now: int, id: str = "") ->
         "release_at": trace.release_at,
         "query": trace.query and b64encode(redacted(trace.query).encode()).decode(),
         "request": trace.request_id,
-        "authorization": _decides(actor, trace, outcome),
+        "returned": trace.returned,
+        "reason": trace.reason,
+        "event": trace.event,
+        "authorization": _decides(actor, trace, outcome, mode),
     }
+    if actor.role == "ncp":
+        said |= _exchanged(trace.facts)
     kept = {name: value for name, value in said.items() if value}
-    body = orjson.dumps({**kept, **_who(actor)}, option=orjson.OPT_SORT_KEYS)
+    body = orjson.dumps({**kept, **_who(actor), "mode": mode}, option=orjson.OPT_SORT_KEYS)
     return AuditRow(id_, trace.patient or None, now, body)
 
 
@@ -95,61 +110,6 @@ def told(used: Iterable[tuple[str, str]], custom: frozenset[str]) -> str:
 def _redacted(parameter: str) -> str:
     name, equals, _ = parameter.partition("=")
     return f"{name}{equals}*" if _identifies(name) else parameter
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether the chain is whole; otherwise the first bad `seq` and what is wrong there: altered, missing, reordered or
-    truncated. `rows`: how many were walked."""
-
-    rows: int = 0
-    seq: int = 0
-    fault: str = ""
-
-    @property
-    def intact(self) -> bool:
-        """Whether nothing was found."""
-        return not self.fault
-
-    def __str__(self) -> str:
-        """One line for the one who asked."""
-        return f"intact: {self.rows} rows" if self.intact else f"{self.fault}: row {self.seq}"
-
-
-async def verify(system: System, *, genesis: bytes = GENESIS) -> Verdict:
-    """Walk the whole chain. Without a seal kept elsewhere, a chain rewritten from some row to its end is not seen."""
-    before, expected, walked = genesis, 1, 0
-    chain = system.audit_chain()
-    async for entry in chain:
-        if entry.seq != expected:
-            return Verdict(walked, expected, "missing" if entry.seq > expected else "reordered")
-        if not _fits(before, entry):
-            return Verdict(walked, expected, await _displaced(before, chain))
-        before, expected, walked = entry.hash, expected + 1, walked + 1
-    seq, head = await system.audit_head()
-    if seq > walked:
-        return Verdict(walked, walked + 1, "truncated")
-    if walked and (seq, head) != (walked, before):
-        return Verdict(walked, walked, "altered")
-    return Verdict(walked)
-
-
-def _fits(before: bytes, entry: AuditEntry) -> bool:
-    """Whether the row follows the one before it, and its columns say what its body says."""
-    # A value changed behind the store's back may not even be bytes any more.
-    if not isinstance(entry.row.body, bytes) or link(before, entry.row.body) != entry.hash:
-        return False
-    said = orjson.loads(entry.row.body)
-    found = (said.get("id"), said.get("patient"), said.get("time"))
-    return found == (entry.row.id, entry.row.patient, entry.row.time)
-
-
-async def _displaced(before: bytes, rest: AsyncIterator[AuditEntry]) -> str:
-    """What befell a row that does not follow: moved, if the right one comes later."""
-    async for entry in rest:
-        if isinstance(entry.row.body, bytes) and link(before, entry.row.body) == entry.hash:
-            return "reordered"
-    return "altered"
 
 
 def _uuid7(now: int) -> str:
@@ -174,7 +134,8 @@ def _who(actor: Actor) -> Mapping[str, Any]:
         "client": actor.client,
         "software": actor.software,
         "authoriser": actor.authoriser_key,
-        "mode": actor.mode,
+        "country": actor.country,
+        "asserted": actor.asserted,
         "purpose": actor.purpose,
         "secret": actor.secret,
         "jti": actor.jti,
@@ -182,11 +143,17 @@ def _who(actor: Actor) -> Mapping[str, Any]:
     return {name: value for name, value in said.items() if value}
 
 
-def _decides(actor: Actor, trace: Traced, outcome: str) -> bool:
-    """Whether the line is about the right itself: a refusal, an emergency, a change of consent."""
-    return (
-        outcome == "forbidden" or actor.mode != "normal" or (trace.type == "Consent" and trace.interaction in ACTIONS)
-    )
+def _exchanged(found: Iterable[Facts]) -> dict[str, list[str]]:
+    """What leaves for another country: kinds of documents, and the structures they come from."""
+    kinds = {facts.type_code for facts in found if facts.type_code}
+    origins = {key.removeprefix("org:") for facts in found for key in facts.authors if key.startswith("org:")}
+    return {"category": sorted(kinds), "origin": sorted(origins)}
+
+
+def _decides(actor: Actor, trace: Traced, outcome: str, mode: str) -> bool:
+    """Whether the line is about the right itself: a refusal, an emergency, what was attested, granted or consented."""
+    about_consent = trace.type == "Consent" and trace.interaction in ACTIONS
+    return outcome == "forbidden" or mode != "normal" or about_consent or trace.interaction in DECISIONS
 
 
 @lru_cache(maxsize=1024)

@@ -20,6 +20,9 @@ CLASSES: Final = frozenset(
         "urn:oid:1.2.250.1.213.1.1.4.1",
     }
 )
+MHD_LIST_TYPES: Final = "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes"
+FOLDERS: Final = frozenset({"submissionset", "folder"})
+"""Lists that hold documents, as IHE MHD codes them: the `type_code` of such a List."""
 SENSITIVITIES: Final = frozenset({"PSY", "ETH", "SDV", "HIV"})
 
 
@@ -73,6 +76,9 @@ def category_of(resource: Mapping[str, Any], *, by_patient: bool) -> Category:
     type_ = resource.get("resourceType")
     if type_ == "DocumentReference":
         return _document(resource, by_patient)
+    if type_ == "List":
+        held = (code for system, code in _codings(resource, ("code",)) if system == MHD_LIST_TYPES and code in FOLDERS)
+        return Category(None, next(held, None))
     for kind, category in tables().rows.get(str(type_), ()):
         if not kind or any(coding in tables().kinds[kind] for coding in _codings(resource, ("category", "code"))):
             return category

@@ -11,8 +11,9 @@ from typing import Any, Final
 from fhir_server.auth.actor import Actor
 from fhir_server.consent.keys import keys_of, person_keys
 from fhir_server.consent.kinds import types
+from fhir_server.consent.labels import label_place
 from fhir_server.consent.policy import RecordPolicy, Team, team_of
-from fhir_server.consent.rules import shared_with
+from fhir_server.consent.rules import is_treating, shared_with
 from fhir_server.errors import Forbidden, Invalid, Issue, MethodNotAllowed, NotFound
 from fhir_server.search.entries import Entries
 from fhir_server.search.facts import INVISIBLE_REPRESENTANTS_LEGAUX, Facts
@@ -22,8 +23,6 @@ from fhir_server.search.predicate import FALSE
 NO_SPACE: Final = "No open record exists for this patient."
 _NOT_SHARED: Final = "Consent not given, access refused."
 _PATIENT_SETTING: Final = "EXP_PATIENT"
-_ARCHIVED: Final = "https://interop.esante.gouv.fr/ig/fhir/pdsm/StructureDefinition/pdsm-ext-is-archived"
-_CHANGEABLE: Final = frozenset({"id", "meta", "status", "securityLabel"})
 
 
 def may_write(
@@ -62,14 +61,16 @@ def may_write(
     }.get(actor.role)
     if may is None:
         raise Forbidden
-    may(actor, policy, type, before, facts, now)
+    may(actor, policy, type, facts, now)
+    if before and not _may_change(actor, policy, interaction, type, before, now):
+        raise Forbidden("Only its author changes it.")
     if actor.secret and interaction == "create":
         _check_secret(type, facts)
 
 
 def may_replace(actor: Actor, replaced: Facts) -> None:
     """Raise Forbidden unless the caller may put another document in the place of that one (DOC-6)."""
-    if actor.role != "open" and not _authored(actor, replaced):
+    if actor.role != "open" and not authored(actor, replaced):
         raise Forbidden("Only its author replaces a document.")
 
 
@@ -94,27 +95,6 @@ def check_document(actor: Actor, resource: Mapping[str, Any], facts: Facts, *, b
         text, wrong = "A patient's own document says so here.", [place for place, each in said.items() if not each]
     if wrong:
         raise Invalid(issues=[Issue("business-rule", text, f"DocumentReference.{place}") for place in wrong])
-
-
-def check_document_update(actor: Actor, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Raise MethodNotAllowed, naming each element, where a document changes in more than DOC-20 lets it.
-
-    Whatever the interaction, the difference decides (DOC-21): status, securityLabel, the extension isArchived and meta.
-    Of a document that is theirs, which `may_write` sees to, the patient's side changes anything but the subject.
-    """
-    if after.get("resourceType") != "DocumentReference" or actor.role == "open":
-        return
-    changed = {
-        name.removeprefix("_")
-        for name in {*before, *after} - _CHANGEABLE
-        if _judged(before, name) != _judged(after, name)
-    }
-    if actor.role in ("patient", "rep"):
-        changed &= {"subject"}
-    if changed:
-        text = "This is not changed in a document; it is replaced by another."
-        places = [f"DocumentReference.{name}" for name in sorted(changed)]
-        raise MethodNotAllowed(issues=[Issue("not-supported", text, place) for place in places])
 
 
 def check_team_update(
@@ -164,7 +144,7 @@ def _check_interaction(interaction: str, type: str) -> None:
         raise MethodNotAllowed("Content is replaced with its document.")
 
 
-def _holder(actor: Actor, policy: RecordPolicy | None, type: str, before: Facts | None, facts: Facts, now: int) -> None:
+def _holder(actor: Actor, policy: RecordPolicy | None, type: str, facts: Facts, now: int) -> None:
     """The patient, or a representative in their name: what they made themselves, of the types that are theirs."""
     if type == "Binary":
         return
@@ -178,13 +158,9 @@ def _holder(actor: Actor, policy: RecordPolicy | None, type: str, before: Facts 
         raise NotFound(NO_SPACE)
     if actor.role == "rep" and type == "RelatedPerson":
         raise Forbidden("Who represents the patient is not the representative's to change.")
-    if before and type != "Consent" and not _by_holder(before, facts.patient):
-        raise Forbidden
 
 
-def _application(
-    actor: Actor, policy: RecordPolicy | None, type: str, before: Facts | None, facts: Facts, now: int
-) -> None:
+def _application(actor: Actor, policy: RecordPolicy | None, type: str, facts: Facts, now: int) -> None:
     """An application: what the patient shares with it by a live D09, and of that only what it wrote."""
     if type not in types().written_by["application"]:
         raise Forbidden
@@ -196,24 +172,18 @@ def _application(
     shared = shared_with(actor, policy, now)
     if shared == FALSE or not (nobodys or holds(shared, Row(facts, Entries(), 0))):
         raise Forbidden(_NOT_SHARED)
-    return _check_author(actor, before)
 
 
-def _professional(
-    actor: Actor, policy: RecordPolicy | None, type: str, before: Facts | None, facts: Facts, now: int
-) -> None:
+def _professional(actor: Actor, policy: RecordPolicy | None, type: str, facts: Facts, now: int) -> None:
     """A professional: deposits into any open record, blocked or not, and corrects what they deposited."""
     shared = types().written_by["professional_shared"]
     if type in types().written_by["not_professional"] or (facts.kind != "record" and type not in shared):
         raise Forbidden
     if facts.patient is not None and (policy is None or policy.closed):
         raise NotFound(NO_SPACE)
-    _check_author(actor, before)
 
 
-def _administrator(
-    actor: Actor, policy: RecordPolicy | None, type: str, before: Facts | None, facts: Facts, now: int
-) -> None:
+def _administrator(actor: Actor, policy: RecordPolicy | None, type: str, facts: Facts, now: int) -> None:
     """An administrator: the directory, and setting up records and accounts; nothing clinical."""
     if facts.kind != "public" and type not in types().written_by["setup"]:
         raise Forbidden
@@ -221,19 +191,24 @@ def _administrator(
         raise NotFound(NO_SPACE)
 
 
-def _check_author(actor: Actor, before: Facts | None) -> None:
-    if before and not _authored(actor, before):
-        raise Forbidden("Only its author changes it.")
+def _may_change(
+    actor: Actor, policy: RecordPolicy | None, interaction: str, type: str, before: Facts, now: int
+) -> bool:
+    """Whether a version may be followed by another: its author's; directives and accounts by whoever may write them;
+    of any document the labels, by the holder and the médecin traitant (DOC-23)."""
+    if actor.role == "admin" or type == "Consent" or authored(actor, before):
+        return True
+    labels = interaction == "update" and type == "DocumentReference" and policy is not None
+    return labels and (actor.role in ("patient", "rep") or (policy is not None and is_treating(actor, policy, now)))
 
 
 def _check_secret(type: str, facts: Facts) -> None:
     if facts.patient is not None and not facts.vis & INVISIBLE_REPRESENTANTS_LEGAUX:
         text = "In a secret session everything is hidden from the representatives."
-        place = f"{type}.securityLabel" if type == "DocumentReference" else f"{type}.meta.security"
-        raise Invalid(issues=[Issue("business-rule", text, place)])
+        raise Invalid(issues=[Issue("business-rule", text, label_place(type))])
 
 
-def _authored(actor: Actor, facts: Facts) -> bool:
+def authored(actor: Actor, facts: Facts) -> bool:
     """Whether the caller is the author person of a deposit; for the patient's side, whether it made it."""
     if actor.role in ("patient", "rep"):
         return facts.patient in actor.patients and _by_holder(facts, str(facts.patient))
@@ -257,13 +232,6 @@ def _by_depositor(resource: Mapping[str, Any], facts: Facts, base: str) -> bool:
     own = facts.authors | {f"Patient/{facts.patient}"}
     named = [keys_of(each, base) for each in resource.get("author", ())]
     return bool(named) and all(keys and keys <= own for keys in named)
-
-
-def _judged(document: Mapping[str, Any], name: str) -> Any:
-    """An element as a change of it is judged; of the extensions, those other than isArchived."""
-    if name != "extension":
-        return document.get(name)
-    return [each for each in document.get(name, ()) if each.get("url") != _ARCHIVED]
 
 
 def _widens(known: Team, changed: Team) -> bool:

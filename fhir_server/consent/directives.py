@@ -46,6 +46,11 @@ class Directive:
     period: Span = ALWAYS
     data_period: Span = ALWAYS
 
+    @property
+    def link(self) -> str:
+        """The Consent that says so."""
+        return f"Consent/{self.consent}"
+
     def live(self, now: int) -> bool:
         """Whether it has effect at that time."""
         return self.active and self.period.holds(now)

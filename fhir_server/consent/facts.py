@@ -16,10 +16,16 @@ from fhir_server.consent.compartment import Said, links_of, patient_of, patient_
 from fhir_server.consent.data_time import PARIS, data_time
 from fhir_server.consent.keys import author_keys, keys_of
 from fhir_server.consent.kinds import kind_of, may_have_patient
-from fhir_server.consent.labels import MASKS, stated
+from fhir_server.consent.labels import MASKS, label_place, stated
 from fhir_server.errors import Invalid, Issue
 from fhir_server.fhir.definitions import Definitions
-from fhir_server.search.facts import INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX, MASQUE_PS, Facts
+from fhir_server.search.facts import (
+    INVISIBLE_PATIENT,
+    INVISIBLE_REPRESENTANTS_LEGAUX,
+    MASKED_BY_HOLDER,
+    MASQUE_PS,
+    Facts,
+)
 
 _PARTICIPANTS: Final[Mapping[str, tuple[str, ...]]] = {
     "Appointment": ("participant.actor",),
@@ -42,12 +48,15 @@ def facts_of(
     base: str = "",
     through: frozenset[str] = frozenset(),
     said: Said | None = None,
+    together: bool = False,
+    lifts: bool = False,
 ) -> Facts:
     """The facts of a resource that R4 finds valid, as `depositor` writes it at `now` (microseconds).
 
     `before`: of the version it follows; `replaced`: of the document it replaces; `base`: the FHIR base url of this
     server; `through`: the patients of what it points to, for a resource that names none itself (a Provenance); `said`:
-    what `said_in` finds in it, where that is known already.
+    what `said_in` finds in it, where that is known already; `together`: INVISIBLE_PATIENT goes beside MASQUE_PS;
+    `lifts`: what is left out is meant to go (a PATCH), not forgotten (a PUT).
     Raises Invalid, naming the place, for no patient or two (except in a server run without authorization, where a
     resource may be nobody's), for an unknown visibility (COD-8), for INVISIBLE_PATIENT beside MASQUE_PS (DOC-24), and
     for hiding from the patient what is already visible to them (REC-124).
@@ -55,7 +64,11 @@ def facts_of(
     type_ = str(resource["resourceType"])
     patient = _patient(definitions, resource, id, depositor, base, through)
     labels = stated(resource)
-    vis = _visibility(type_, labels.vis, depositor, before, replaced)
+    vis = _visibility(type_, labels.vis, depositor, before, replaced, lifts)
+    release_at = _release(vis, now, before, replaced)
+    if vis & INVISIBLE_PATIENT and vis & MASQUE_PS and now < (release_at or 0) and not together:
+        text = "What is hidden from the patient is not masked to professionals at the same time."
+        raise Invalid(issues=[Issue("business-rule", text, label_place(type_))])
     by_patient = depositor.role in _HOLDERS if before is None else _by_holder(before)
     category = category_of(resource, by_patient=by_patient)
     said = said or said_in(resource)
@@ -72,7 +85,7 @@ def facts_of(
         participants=_participants(resource, base),
         data_time=data_time(resource),
         deposited_at=before.deposited_at if before else now,
-        release_at=_release(vis, now, before, replaced),
+        release_at=release_at,
         lineage=_lineage(before or replaced, f"{type_}/{id}"),
         links=links_of(said, base=base) - {f"{type_}/{id}"},
     )
@@ -86,7 +99,13 @@ def _patient(
         return id
     if type_ == "Binary" or not may_have_patient(type_):
         return None
-    found = patient_of(definitions, resource, base=base)
+    try:
+        found = patient_of(definitions, resource, base=base)
+    except Invalid:
+        if depositor.role != "open":
+            raise
+        # Without authorization nothing is anybody's: a Group may be of several patients.
+        return None
     if found is None and len(through) == 1:
         found = next(iter(through))
     if found is None and kind_of(type_) == "record" and depositor.role != "open":
@@ -95,24 +114,31 @@ def _patient(
     return found
 
 
-def _visibility(type_: str, asked: int, depositor: Actor, before: Facts | None, replaced: Facts | None) -> int:
-    """The bits asked for, with those that this writer cannot take away: no unmasking by writing again (I17).
+def _visibility(
+    type_: str, asked: int, depositor: Actor, before: Facts | None, replaced: Facts | None, lifts: bool
+) -> int:
+    """The bits asked for, with those that this writer cannot take away: no unmasking by writing again (I17, DOC-8).
 
-    The holder lifts masks from what is theirs to change; a representative does not lift what hides from them. The
-    clock of INVISIBLE_PATIENT stops when its author leaves the label out: the announcement was made (REC-121).
+    The holder lifts masks; a representative does not lift what hides from them. A professional lifts from a document,
+    by PATCH, the mask that is not the holder's: its author and the médecin traitant get as far (DOC-23). The clock
+    of INVISIBLE_PATIENT stops when they leave the label out: the announcement was made (REC-121).
     """
     if depositor.role == "open":
         return asked
     if before and asked & INVISIBLE_PATIENT & ~before.vis:
         text = "What the patient can see already is not hidden from them afterwards."
         raise Invalid(issues=[Issue("business-rule", text, f"{type_}.meta.security")])
+    holder = depositor.role in _HOLDERS
     kept = before.vis & ~INVISIBLE_PATIENT if before else 0
-    if depositor.role in _HOLDERS:
-        kept &= ~MASKS
+    theirs = depositor.role == "ps" and type_ == "DocumentReference" and not kept & MASKED_BY_HOLDER
+    if holder or (theirs and lifts):
+        kept &= ~(MASKS | MASKED_BY_HOLDER)
     if depositor.role == "patient":
         kept &= ~INVISIBLE_REPRESENTANTS_LEGAUX
     taken_over = replaced.vis if replaced else 0
-    return asked | kept | (taken_over & ~MASQUE_PS if depositor.role in _HOLDERS else taken_over)
+    if holder:
+        taken_over &= ~(MASKS | MASKED_BY_HOLDER)
+    return asked | kept | taken_over | (MASKED_BY_HOLDER if holder and asked & MASKS else 0)
 
 
 def _kept_labels(depositor: Actor, before: Facts | None, replaced: Facts | None) -> frozenset[str]:

@@ -51,8 +51,8 @@ class Stated(NamedTuple):
 
 
 def stated(resource: Mapping[str, Any]) -> Stated:
-    """The labels of a resource. Raises Invalid naming each that is of these systems but unknown (COD-8), a visibility
-    under a system that is none of theirs, and INVISIBLE_PATIENT together with MASQUE_PS (DOC-24)."""
+    """The labels of a resource. Raises Invalid naming each that is of these systems but unknown (COD-8), and a
+    visibility under a system that is none of theirs."""
     vis, labels, issues = 0, set(), []
     for place, coding in _codings(resource):
         system, code = _normal(coding)
@@ -62,9 +62,6 @@ def stated(resource: Mapping[str, Any]) -> Stated:
             labels.add(code)
         elif not _known(system, code):
             issues.append(Issue("code-invalid", "This is not a known visibility or confidentiality.", place))
-    if vis & INVISIBLE_PATIENT and vis & MASQUE_PS:
-        text = "A document is not hidden from the patient and masked to professionals at once."
-        issues.append(Issue("business-rule", text, _place(resource)))
     if issues:
         raise Invalid(issues=issues)
     return Stated(vis, frozenset(labels))
@@ -97,6 +94,17 @@ def canonical_labels(resource: Mapping[str, Any], vis: int = 0) -> dict[str, Any
     return changes
 
 
+def other_labels(resource: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The labels of a resource that are no visibility, as (system, code) in order of their spelling."""
+    found = (_normal(coding) for _, coding in _codings(resource))
+    return sorted((system, code) for system, code in found if system != TRE_A07)
+
+
+def label_place(type: str) -> str:
+    """Where a resource of that type states its visibility, as a FHIRPath."""
+    return f"{type}.securityLabel" if type == "DocumentReference" else f"{type}.meta.security"
+
+
 def _known(system: str, code: str) -> bool:
     """Whether a label that hides nothing may pass: a level of confidentiality, or a system not ours to judge."""
     if system in (TRE_A07, CONFIDENTIALITY):
@@ -123,8 +131,3 @@ def _codings(resource: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
         for outer, concept in enumerate(resource.get("securityLabel", ())):
             for inner, coding in enumerate(concept.get("coding", ())):
                 yield f"{type_}.securityLabel[{outer}].coding[{inner}]", coding
-
-
-def _place(resource: Mapping[str, Any]) -> str:
-    type_ = resource.get("resourceType")
-    return f"{type_}.securityLabel" if type_ == "DocumentReference" else f"{type_}.meta.security"

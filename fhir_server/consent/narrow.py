@@ -11,14 +11,14 @@ from typing import Final
 
 from fhir_server.auth.actor import Actor
 from fhir_server.consent.kinds import kind_of
-from fhir_server.consent.matrix import Matrix
+from fhir_server.consent.matrix import Matrix, load_matrix
 from fhir_server.consent.policy import PolicyCache, RecordPolicy
 from fhir_server.consent.remembered import Remembered
 from fhir_server.consent.rules import Rules, shares_type
 from fhir_server.errors import Forbidden
 from fhir_server.search.facts import Facts
 from fhir_server.search.plan import Plan
-from fhir_server.search.predicate import FALSE, Eq, Predicate, UriIs, conj, disj
+from fhir_server.search.predicate import FALSE, Eq, Predicate, RefersTo, UriIs, conj, disj
 from fhir_server.settings import Settings
 from fhir_server.storage.interface import Snapshot
 
@@ -34,11 +34,21 @@ class Narrow:
         self, matrix: Matrix, settings: Settings, clock: Callable[[], int], policies: PolicyCache | None = None
     ) -> None:
         """`clock`: microseconds since 1970 UTC."""
-        self.rules = Rules(matrix, settings.own_by_structure, settings.mt_block_effective)
+        self._settings = settings
         self._base = settings.fhir_base
         self._clock = clock
         self._policies = policies or PolicyCache()
+        self._apply(matrix)
+
+    def _apply(self, matrix: Matrix) -> None:
+        self.rules = Rules(matrix, self._settings.own_by_structure, self._settings.mt_block_effective)
         self._predicates = Remembered(self.rules)
+
+    def _keep_up(self) -> None:
+        """Decide by the matrix that is in force now: one that comes into force does so without a new start."""
+        until = self.rules.matrix.until
+        if until is not None and until <= self._clock():
+            self._apply(load_matrix(self._clock()))
 
     async def for_instance(
         self, snapshot: Snapshot, actor: Actor, type: str, id: str, *, letter: str = "r"
@@ -85,6 +95,13 @@ class Narrow:
         """
         return conj(Eq("kind", "record"), Eq("rtype", "Patient")) if actor.role in ("ps", "admin", "open") else FALSE
 
+    def for_naming(self, actor: Actor) -> Predicate:
+        """Which Patients a search may name by an identifier, so that it is known whose record it is about.
+
+        Those of a depositor, and of a gateway: nothing is answered to it but what that record's rules let it see.
+        """
+        return conj(Eq("kind", "record"), Eq("rtype", "Patient")) if actor.role == "ncp" else self.for_deposit(actor)
+
     def own(self, actor: Actor) -> Predicate:
         """What the caller may correct although they may not read it."""
         return self.rules.own(actor)
@@ -123,6 +140,7 @@ class Narrow:
     async def _predicate(
         self, snapshot: Snapshot, actor: Actor, records: Iterable[str], letter: str, only: Collection[str] | None
     ) -> Predicate:
+        self._keep_up()
         patients = dict.fromkeys(records)
         versions = tuple([(each, await snapshot.policy_version(each)) for each in patients])
         known = self._predicates.known(actor, versions, self._clock(), letter=letter, only=only)
@@ -134,7 +152,8 @@ class Narrow:
     async def _pointing(self, snapshot: Snapshot, id: str) -> list[Facts]:
         """The documents whose content that Binary is."""
         urls = (f"Binary/{id}", f"{self._base}/Binary/{id}")
-        where = disj(*(UriIs("location", "exact", url) for url in urls))
+        # `related` holds what the entries of a document carry: an image in a report.
+        where = disj(RefersTo("related", urls[0]), *(UriIs("location", "exact", url) for url in urls))
         plan = Plan(types=("DocumentReference",), where=where, limit=_DOCUMENTS)
         found = await snapshot.search(plan, visible=conj(Eq("kind", "record"), Eq("rtype", "DocumentReference")))
         return [each.facts for each in found]

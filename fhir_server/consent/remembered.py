@@ -12,10 +12,11 @@ from collections.abc import Collection, Mapping
 from typing import Final, TypeAlias
 
 from fhir_server.auth.actor import Actor
-from fhir_server.consent.periods import ALWAYS, Span
+from fhir_server.consent.openings import openings_of
+from fhir_server.consent.periods import Span
 from fhir_server.consent.policy import RecordPolicy
 from fhir_server.consent.rules import Rules
-from fhir_server.search.predicate import AllRefs, And, AnyRef, Not, Or, Predicate, Rng
+from fhir_server.search.predicate import AllRefs, And, AnyRef, Not, Or, Predicate, Rng, SomeRef
 
 # Facts that a rule compares with the present: who is asked about them asks anew each time.
 _PRESENT: Final = frozenset({"deposited_at", "release_at"})
@@ -51,7 +52,7 @@ class Remembered:
         made = self._rules.predicate(actor, policies, now, letter=letter, only=only)
         if not _asks_the_present(made):
             key = _key(actor, versions, letter, only)
-            self._known[key] = (made, _steady(policies, now))
+            self._known[key] = (made, _steady(actor, policies, now))
             self._known.move_to_end(key)
             if len(self._known) > self._size:
                 self._known.popitem(last=False)
@@ -73,15 +74,12 @@ def _key(actor: Actor, versions: Versions, letter: str, only: Collection[str] | 
     return actor, versions, letter, None if only is None else frozenset(only)
 
 
-def _steady(policies: Mapping[str, RecordPolicy], now: int) -> Span:
-    """The span of time around `now` in which nothing of these policies begins or ends."""
-    low, high = ALWAYS
-    for policy in policies.values():
-        for edge in policy.edges():
-            if edge > now:
-                high = edge if high is None else min(edge, high)
-            else:
-                low = edge if low is None else max(edge, low)
+def _steady(actor: Actor, policies: Mapping[str, RecordPolicy], now: int) -> Span:
+    """The span of time around `now` in which nothing of these policies, or that the caller opened, begins or ends."""
+    edges = [edge for policy in policies.values() for edge in policy.edges()]
+    edges += [each.until for each in openings_of(actor)]
+    low = max((edge for edge in edges if edge <= now), default=None)
+    high = min((edge for edge in edges if edge > now), default=None)
     return Span(low, high)
 
 
@@ -91,6 +89,6 @@ def _asks_the_present(predicate: Predicate) -> bool:
             return column in _PRESENT
         case And(of) | Or(of):
             return any(map(_asks_the_present, of))
-        case Not(part) | AllRefs(part) | AnyRef(part):
+        case Not(part) | AllRefs(part) | SomeRef(part) | AnyRef(part):
             return _asks_the_present(part)
     return False

@@ -6,18 +6,20 @@ time give the same predicate, and every row that leaves the server has satisfied
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from fhir_server.auth.actor import ROLES, Actor
 from fhir_server.auth.scopes import resource_scopes, scope_predicate
-from fhir_server.consent.categories import classes_of, tables
+from fhir_server.consent.categories import FOLDERS, classes_of, tables
 from fhir_server.consent.directives import Directive
+from fhir_server.consent.grounds import CLOSED, Ground, Grounds, grounds
 from fhir_server.consent.keys import own_keys, person_keys
-from fhir_server.consent.kinds import types
+from fhir_server.consent.kinds import kind_of, types
 from fhir_server.consent.labels import MASKS
 from fhir_server.consent.matrix import Matrix
+from fhir_server.consent.openings import CENTRE_15, CONSULT, EMERGENCIES, regimes
 from fhir_server.consent.policy import RecordPolicy
 from fhir_server.consent.shapes import Label
 from fhir_server.search.facts import INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX
@@ -31,6 +33,7 @@ from fhir_server.search.predicate import (
     Has,
     Predicate,
     Rng,
+    SomeRef,
     conj,
     disj,
     has_any,
@@ -39,7 +42,6 @@ from fhir_server.search.predicate import (
 )
 
 HOUR: Final = 3_600_000_000
-MODES: Final = ("bris_de_glace", "centre_15")
 PUBLIC: Final = Eq("kind", "public")
 _DENIES: Final = ("D03", "D07", "D08")
 
@@ -102,7 +104,8 @@ class Rules:
         if asked_types is None:
             seen = _with_carriers(actor, seen, policies, now)
         asked = TRUE if only is None else one_of("rtype", only)
-        return conj(asked, scope_predicate(actor, letter), disj(PUBLIC, seen))
+        public = PUBLIC if only is None or any(kind_of(each) == "public" for each in only) else FALSE
+        return conj(asked, scope_predicate(actor, letter), disj(public, seen))
 
     def own(self, actor: Actor) -> Predicate:
         """The deposits that the caller may correct even where they may not read (spec access §3.5): the author
@@ -115,92 +118,109 @@ class Rules:
 
     def _record(self, case: Case) -> Predicate:
         """The rows of one record that the caller may see for what they are; carriers still want what they carry."""
-        policy, role = case.policy, case.actor.role
-        mine = conj(Eq("kind", "record"), Eq("patient", policy.patient))
-        shut = bool(policy.closing) or not policy.readable
-        if not policy.exists or not policy.open:
-            return FALSE
-        if role in ("patient", "rep"):
-            # What closed the record is all that is left of it, for those who can take it back.
-            return conj(mine, self._holder(case), _mendable(policy) if shut else TRUE)
-        other = {"ps": self._professional, "app": self._application, "ncp": self._gateway}.get(role)
-        if other is None or shut:
-            return FALSE
-        return conj(mine, negate(case.among(types().confidential)), other(case))
+        mine = conj(Eq("kind", "record"), Eq("patient", case.policy.patient))
+        return conj(mine, self.grounds(case).predicate())
 
-    def _holder(self, case: Case) -> Predicate:
+    def grounds(self, case: Case) -> Grounds:
+        """On what grounds the caller sees rows of that record: all of the decision but scopes and what rows carry."""
+        policy, role = case.policy, case.actor.role
+        made = _GROUNDS.get(role)
+        if made is None or not policy.exists or not policy.open:
+            return Grounds()
+        found: Grounds = made(self, case)
+        if policy.closing or not policy.readable:
+            # What closed the record is all that is left of it, for those who can take it back.
+            mendable = _mendable(policy) if role in ("patient", "rep") else FALSE
+            return Grounds(found.opens, (Ground(CLOSED, negate(mendable)), *found.bars))
+        if role in ("patient", "rep"):
+            return found
+        kept = Ground("confidential", case.among(types().confidential))
+        return Grounds(found.opens, grounds(kept, *found.bars))
+
+    def _holder(self, case: Case) -> Grounds:
         """The patient, or a live representative; an application as the one who let it in."""
         actor, policy = case.actor, case.policy
         role = actor.authoriser if actor.role == "app" else actor.role
         reference = actor.authoriser_key if actor.role == "app" else actor.reference
         if policy.patient not in actor.patients:
-            return FALSE
-        seen = negate(conj(Bit(INVISIBLE_PATIENT), negate(Rng("release_at", None, case.now + 1))))
+            return Grounds()
+        unreleased = conj(Bit(INVISIBLE_PATIENT), negate(Rng("release_at", None, case.now + 1)))
+        hidden = Ground("invisible-patient", unreleased)
         if role == "patient" and reference == f"Patient/{policy.patient}":
-            return seen
+            return Grounds((Ground("holder", TRUE),), (hidden,))
         if role == "rep" and policy.represents(reference, case.now):
-            return conj(seen, negate(Bit(INVISIBLE_REPRESENTANTS_LEGAUX)))
-        return FALSE
+            from_them = Ground("invisible-representatives", Bit(INVISIBLE_REPRESENTANTS_LEGAUX))
+            return Grounds((Ground("representative", TRUE, reference),), (hidden, from_them))
+        return Grounds()
 
-    def _professional(self, case: Case) -> Predicate:
+    def _professional(self, case: Case) -> Grounds:
         actor, policy, now = case.actor, case.policy, case.now
         mt = is_treating(actor, policy, now)
         own = has_any("authors", own_keys(actor, by_structure=self.own_by_structure))
         participant = conj(case.among(types().participants), has_any("participants", actor.keys))
-        granted = disj(*(_selected(each) for each in case.live("D05") if each.actor in actor.keys))
-        gate = TRUE if mt or gated(actor, policy, now) else granted
-        kept = TRUE if mt else disj(negate(_masked(case)), own)
-        return conj(
-            disj(self._matrix(case), own, participant),
-            disj(gate, own, participant),
-            negate(self._denied(case, mt=mt)),
-            kept,
+        granted = (Ground("grant", _selected(each), each.link) for each in case.live("D05") if each.actor in actor.keys)
+        gates = (Ground(code, TRUE, about) for code, about in gates_of(actor, policy, now))
+        outside = negate(disj(self._matrix(case), own, participant))
+        return Grounds(
+            grounds(Ground("own", own), Ground("participant", participant), *gates, *granted),
+            grounds(
+                Ground("matrix-deny", outside),
+                *self._denies(case, mt=mt),
+                *(() if mt else (_masks(case, negate(own)),)),
+            ),
         )
 
-    def _application(self, case: Case) -> Predicate:
-        return conj(
-            self._holder(case),
-            shared_with(case.actor, case.policy, case.now),
-            negate(case.among(frozenset({"Communication"}))),
-            negate(self._denied(case)),
-            negate(_masked(case)),
-        )
+    def _application(self, case: Case) -> Grounds:
+        holder = self._holder(case)
+        if not holder.opens:
+            return holder
+        messages = Ground("messages", case.among(frozenset({"Communication"})))
+        bars = grounds(*holder.bars, messages, *self._denies(case), _masks(case))
+        return Grounds(grounds(*_shares(case.actor, case.policy, case.now)), bars)
 
-    def _gateway(self, case: Case) -> Predicate:
+    def _gateway(self, case: Case) -> Grounds:
         actor = case.actor
-        opened = any(each.actor == f"country:{actor.country}" for each in case.live("D10"))
-        if not opened or actor.purpose != "TREAT" or actor.mode != "normal":
-            return FALSE
-        return conj(
-            disj(one_of("type_code", self.cross_border), case.among(frozenset({"Patient"}))),
-            negate(self._denied(case)),
-            negate(_masked(case)),
-            negate(Bit(INVISIBLE_PATIENT)),
+        country = f"country:{actor.country}"
+        if actor.purpose != "TREAT" or actor.mode != "normal":
+            return Grounds()
+        allowed = disj(one_of("type_code", self.cross_border), case.among(frozenset({"Patient"})))
+        bars = (Ground("not-cross-border", negate(allowed)), Ground("invisible-patient", Bit(INVISIBLE_PATIENT)))
+        return Grounds(
+            tuple(Ground("cross-border", TRUE, each.link) for each in case.live("D10") if each.actor == country),
+            grounds(*bars, *self._denies(case), _masks(case)),
         )
 
     def _matrix(self, case: Case) -> Predicate:
         """Who the patient is and who cares for them is no kind of document; what has participants is theirs alone."""
-        kinds = disj(case.among(types().identity), self.matrix.predicate(case.actor.profession))
+        folders = conj(case.among(frozenset({"List"})), one_of("type_code", FOLDERS))
+        kinds = disj(case.among(types().identity), folders, self.matrix.predicate(case.actor.profession))
         return conj(kinds, negate(case.among(types().participants)))
 
-    def _denied(self, case: Case, *, mt: bool = False) -> Predicate:
+    def _denies(self, case: Case, *, mt: bool = False) -> tuple[Ground, ...]:
         mode = emergency(case.actor, case.policy, case.now)
-        return disj(
-            *(
-                _denies(each, case.policy)
-                for each in case.live(*_DENIES)
-                if not _is_mask(each) and self._applies(each, case.actor, mode, mt)
-            )
+        return tuple(
+            Ground("directive", _denied(each, case.policy), each.link)
+            for each in case.live(*_DENIES)
+            if not _is_mask(each) and self._applies(each, case.actor, mode, mt)
         )
 
     def _applies(self, directive: Directive, actor: Actor, mode: str, mt: bool) -> bool:
         # Centre 15 asks nobody for an authorisation, so neither for a block; before the médecin traitant's own rule, or
         # naming a regulator médecin traitant would take something from them (I4).
-        if mode == "centre_15" and directive.id == "D03":
+        if mode == CENTRE_15 and directive.id == "D03":
             return False
         if mt:
             return self.mt_block_effective and directive.actor in person_keys(actor)
         return directive.actor is None or directive.actor in _keys(actor)
+
+
+_GROUNDS: Final[Mapping[str, Callable[[Any, Case], Grounds]]] = {
+    "patient": Rules._holder,
+    "rep": Rules._holder,
+    "ps": lambda rules, case: rules._professional(case),
+    "app": lambda rules, case: rules._application(case),
+    "ncp": lambda rules, case: rules._gateway(case),
+}
 
 
 def is_treating(actor: Actor, policy: RecordPolicy, now: int) -> bool:
@@ -211,26 +231,37 @@ def is_treating(actor: Actor, policy: RecordPolicy, now: int) -> bool:
     return named or not policy.practitioners.isdisjoint(actor.keys)
 
 
-def gated(actor: Actor, policy: RecordPolicy, now: int) -> bool:
-    """Whether a professional who is not médecin traitant has the record opened to them: by a care team that the patient
-    has consented to, or by an emergency."""
-    consented = {each.team for each in policy.live(now, "D04")}
-    in_team = any(team.link in consented and team.holds(actor.keys, now) for team in policy.teams)
-    return in_team or bool(emergency(actor, policy, now))
+def gates_of(actor: Actor, policy: RecordPolicy, now: int) -> Iterator[tuple[str, str]]:
+    """What opens a whole record to a professional, as (code, what says so): that they are médecin traitant, a care team
+    that the patient has consented to, an attested consent, an emergency."""
+    if is_treating(actor, policy, now):
+        yield "mt", f"Patient/{policy.patient}"
+    for each in policy.live(now, "D04"):
+        if any(team.link == each.team and team.holds(actor.keys, now) for team in policy.teams):
+            yield "team", each.link
+    if CONSULT in regimes(actor, policy.patient, now):
+        yield CONSULT, ""
+    mode = emergency(actor, policy, now)
+    if mode:
+        yield mode, ""
 
 
 def emergency(actor: Actor, policy: RecordPolicy, now: int) -> str:
-    """The emergency mode that has effect on this record, "" for none: one a professional declared, for this patient if
-    for any in particular, and that the patient does not oppose."""
-    if actor.role != "ps" or actor.mode not in MODES or (actor.patients and policy.patient not in actor.patients):
-        return ""
-    opposed = any(each.purpose == actor.mode for each in policy.live(now, "D02"))
-    return "" if opposed else actor.mode
+    """The emergency mode that has effect on this record, "" for none: one that was declared in this session, for this
+    patient, and that the patient does not oppose. The mode of a token alone opens nothing (access L71)."""
+    declared = [each for each in regimes(actor, policy.patient, now) if each in EMERGENCIES]
+    opposed = {each.purpose for each in policy.live(now, "D02")} if declared else set()
+    return next((each for each in declared if each not in opposed), "")
 
 
 def shared_with(actor: Actor, policy: RecordPolicy, now: int) -> Predicate:
     """What the patient shares with an application by its live D09, hidden or not."""
-    return disj(*(_selected(each) for each in policy.live(now, "D09") if each.actor in person_keys(actor)))
+    return disj(*(each.rows for each in _shares(actor, policy, now)))
+
+
+def _shares(actor: Actor, policy: RecordPolicy, now: int) -> Iterator[Ground]:
+    named = (each for each in policy.live(now, "D09") if each.actor in person_keys(actor))
+    return (Ground("share", _selected(each), each.link) for each in named)
 
 
 def shares_type(actor: Actor, policy: RecordPolicy, type: str, now: int) -> bool:
@@ -247,12 +278,14 @@ def shares_type(actor: Actor, policy: RecordPolicy, type: str, now: int) -> bool
 
 
 def _with_carriers(actor: Actor, plain: Predicate, policies: Mapping[str, RecordPolicy], now: int) -> Predicate:
-    """`plain`, with content seen through its documents and carriers seen when all that they carry is.
+    """`plain`, with content seen through its documents, carriers when all that they carry is, and submission sets and
+    folders when something in them is.
 
     Carriers carry carriers (a Provenance of a Composition); two deep is followed, what lies deeper stays hidden.
     """
-    carrier = one_of("rtype", types().carriers)
-    rows = conj(negate(carrier), plain)
+    folder = conj(Eq("rtype", "List"), one_of("type_code", FOLDERS))
+    carrier = conj(one_of("rtype", types().carriers), negate(folder))
+    rows = conj(negate(one_of("rtype", types().carriers)), plain)
     fresh = _unlinked(actor, now)
     if rows == FALSE:
         return fresh
@@ -260,7 +293,9 @@ def _with_carriers(actor: Actor, plain: Predicate, policies: Mapping[str, Record
     # A carrier names its own patient: that the Patient itself is not for this caller hides nothing more.
     themselves = conj(Eq("rtype", "Patient"), one_of("patient", policies))
     inner = conj(carrier, plain, AllRefs(disj(rows, themselves)))
-    return disj(rows, content, fresh, conj(carrier, plain, AllRefs(disj(rows, themselves, content, fresh, inner))))
+    held = conj(folder, plain, SomeRef(conj(rows, negate(one_of("rtype", types().identity)))))
+    carried = conj(carrier, plain, AllRefs(disj(rows, themselves, content, fresh, inner)))
+    return disj(rows, content, fresh, held, carried)
 
 
 def _scoped(actor: Actor) -> Predicate:
@@ -296,17 +331,19 @@ def _mendable(policy: RecordPolicy) -> Predicate:
     return conj(Eq("rtype", "Consent"), one_of("id", policy.closing) if policy.closing else TRUE)
 
 
-def _masked(case: Case) -> Predicate:
-    """Masked to professionals at large: by its label, or by a live D07 without actor on its lineage."""
-    lineages = (case.policy.lineage(each) for each in case.live("D07") if _is_mask(each))
-    return disj(Bit(MASKS), one_of("lineage", lineages))
+def _masks(case: Case, others: Predicate = TRUE) -> Ground:
+    """What masks rows to professionals at large, of those that are `others`': the label, or a live D07 without actor on
+    the lineage."""
+    said = [(each.link, case.policy.lineage(each)) for each in case.live("D07") if _is_mask(each)]
+    rows = conj(disj(Bit(MASKS), one_of("lineage", [lineage for _, lineage in said])), others)
+    return Ground("masked", rows, "", (("", Bit(MASKS)), *[(link, Eq("lineage", each)) for link, each in said]))
 
 
 def _is_mask(directive: Directive) -> bool:
     return directive.id == "D07" and directive.actor is None
 
 
-def _denies(directive: Directive, policy: RecordPolicy) -> Predicate:
+def _denied(directive: Directive, policy: RecordPolicy) -> Predicate:
     """The rows that a deny selects."""
     if directive.id == "D03":
         return TRUE

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from fhir_server.auth.actor import Actor
+from fhir_server.auth.contexts import REGULATION
 from fhir_server.auth.tokens import issue
 from fhir_server.context import Context, Request, Services, Trace
 from fhir_server.demo import family
@@ -62,6 +63,7 @@ def actors(cast: Cast) -> dict[str, Actor]:
     """The callers of the demonstration."""
     everyone = {
         "patient": _citizen(cast, "patient", cast["patient"], family.PATIENTS[0], cast.id("patient")),
+        "mother": _citizen(cast, "patient", cast["mother"], family.PATIENTS[1], cast.id("mother")),
         "representative": _citizen(cast, "rep", cast["representative"], family.PATIENTS[1], cast.id("child")),
         "admin": _ADMIN,
         "app": Actor(
@@ -98,7 +100,7 @@ def _citizen(cast: Cast, role: str, reference: str, person: family.Person, recor
 
 def _professional(cast: Cast, person: family.Professional, client: str = "", software: str = "") -> Actor:
     structure = next(each for each in family.STRUCTURES if each.key == person.structure)
-    own = {cast[person.key], cast[f"{person.key} role"]}
+    own = {cast[person.key], cast[f"{person.key} role"], *({REGULATION} if person.regulates else ())}
     return Actor(
         role="ps",
         reference=cast[person.key],

@@ -35,7 +35,8 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Professional:
-    """A professional with one exercice. `profession`: TRE_G15; `specialty`: TRE_R38 or empty."""
+    """A professional with one exercice. `profession`: TRE_G15; `specialty`: TRE_R38 or empty; `regulates`: may regulate
+    emergency calls (Centre 15)."""
 
     key: str
     rpps: str
@@ -44,6 +45,7 @@ class Professional:
     profession: str
     specialty: str
     structure: str
+    regulates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ PROFESSIONALS: Final = (
     Professional("other_doctor", "99900000022", "PETIT", "Hugo", "10", "SM54", "cabinet_nord"),
     Professional("nurse", "99900000033", "LEROY", "Inès", "60", "", "cabinet"),
     Professional("pharmacist", "99900000044", "MOREAU", "Paul", "21", "", "pharmacy"),
-    Professional("regulator", "99900000055", "SIMON", "Alice", "10", "SM54", "hospital"),
+    Professional("regulator", "99900000055", "SIMON", "Alice", "10", "SM54", "hospital", regulates=True),
     Professional("care_team", "99900000066", "GARNIER", "Nadia", "10", "SM04", "hospital"),
     Professional("biologist", "99900000077", "ROUX", "Karim", "10", "SM03", "laboratory"),
 )

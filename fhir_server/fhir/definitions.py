@@ -75,7 +75,6 @@ class TypeDefinition:
     name: str
     kind: Kind
     base: str
-    abstract: bool
     elements: Mapping[str, ElementDefinition]
     properties: Mapping[str, tuple[ElementDefinition, str]]
 
@@ -109,7 +108,6 @@ class SearchParameter:
     expression: str = ""
     targets: frozenset[str] = frozenset()
     components: tuple[tuple[str, str], ...] = ()
-    comparators: tuple[str, ...] = ()
     modifiers: tuple[str, ...] = ()
     usage: Literal["normal", "phonetic", "nearby"] = "normal"
 
@@ -135,16 +133,13 @@ class OperationParameter:
 
 @dataclass(frozen=True, slots=True)
 class OperationDefinition:
-    """An operation (https://hl7.org/fhir/R4/operationdefinition.html): where it may be invoked, with what."""
+    """An operation (https://hl7.org/fhir/R4/operationdefinition.html): of which types, and what it takes and gives."""
 
     id: str
     code: str
     kind: Literal["operation", "query"]
     affects_state: bool
     resources: tuple[str, ...]
-    on_system: bool
-    on_type: bool
-    on_instance: bool
     parameters: tuple[OperationParameter, ...]
 
     @property
@@ -249,7 +244,6 @@ class Definitions:
             name,
             row["kind"],
             base,
-            row.get("abstract", False),
             MappingProxyType(elements),
             MappingProxyType(properties),
         )
@@ -295,7 +289,6 @@ def _search_parameter(id: str, row: Row) -> SearchParameter:
         expression=row.get("expression", ""),
         targets=frozenset(row.get("targets", ())),
         components=tuple((component, path) for component, path in row.get("components", ())),
-        comparators=tuple(row.get("comparators", ())),
         modifiers=tuple(row.get("modifiers", ())),
         usage=row.get("usage", "normal"),
     )
@@ -308,9 +301,6 @@ def _operation(id: str, row: Row) -> OperationDefinition:
         kind=row["kind"],
         affects_state=row.get("affects", False),
         resources=tuple(row.get("resources", ())),
-        on_system=row.get("system", False),
-        on_type=row.get("type", False),
-        on_instance=row.get("instance", False),
         parameters=tuple(_operation_parameter(p) for p in row.get("parameters", ())),
     )
 

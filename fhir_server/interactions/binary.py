@@ -29,6 +29,8 @@ def content(request: Request, answer: Answer) -> Answer:
     return answer
 
 
-def resource(content_type: str, data: bytes) -> bytes:
-    """The Binary resource of content that was posted raw."""
-    return orjson.dumps({"resourceType": "Binary", "contentType": content_type, "data": b64encode(data).decode()})
+def resource(content_type: str, data: bytes, id: str = "") -> bytes:
+    """The Binary resource of content that was sent raw, under the id of its url if it had one."""
+    named = {"id": id} if id else {}
+    content = {"contentType": content_type, "data": b64encode(data).decode()}
+    return orjson.dumps({"resourceType": "Binary", **named, **content})

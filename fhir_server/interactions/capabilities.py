@@ -8,13 +8,15 @@ from typing import Any, Final
 import orjson
 
 from fhir_server import __version__
-from fhir_server.context import Pace, Services
+from fhir_server.consent.kinds import kind_of
+from fhir_server.context import Answer, Context, Pace, Request, Services
 from fhir_server.fhir.dates import format_instant
 from fhir_server.interactions.access_log import SEARCH_PARAMETERS as LOG_PARAMETERS
 from fhir_server.interactions.router import offered
 from fhir_server.interactions.search import COMPARTMENTS
 from fhir_server.search.parameter import Parameter
 from fhir_server.settings import CANONICAL_BASE
+from fhir_server.validation.profiles import profiles
 
 FORMATS: Final = ("application/fhir+json", "application/fhir+xml", "json", "xml")
 PATCH_FORMATS: Final = (
@@ -26,6 +28,24 @@ PATCH_FORMATS: Final = (
 # A directive is ended by its status (access §3.4), a record is closed and not deleted, content goes with its document.
 _WITHOUT: Final = {"Consent": ("delete",), "Patient": ("delete",), "Binary": ("update", "patch", "delete")}
 _DEFINED: Final = "http://hl7.org/fhir/"
+_OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SECURITY_SERVICE: Final = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
+
+async def capabilities(ctx: Context, request: Request) -> Answer:
+    """GET metadata in an entry of a Bundle."""
+    await ctx.record()
+    return Answer(200, await stated(ctx.services))
+
+
+async def stated(services: Services) -> bytes:
+    """The statement; made again when a reindex has put other search parameters in force. Nobody else waits for it."""
+    kept = services.statement
+    async with kept.making:
+        if kept.of is not services.registry:
+            registry = services.registry
+            kept.value, kept.of = await capability_statement(services, services.clock()), registry
+    return kept.value
 
 
 async def capability_statement(services: Services, now: int) -> bytes:
@@ -61,7 +81,9 @@ class _Rest:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._types = sorted(services.definitions.resource_types - {"Parameters"})
+        # What is the server's own is nobody's to read or write.
+        own = {each for each in services.definitions.resource_types if kind_of(each) == "server"}
+        self._types = sorted(services.definitions.resource_types - {"Parameters"} - (set() if services.open else own))
         self._references = {
             type_: [each for each in services.registry.searchable(type_) if each.leads] for type_ in self._types
         }
@@ -75,12 +97,8 @@ class _Rest:
         """The one rest element."""
         rest: dict[str, Any] = {
             "mode": "server",
-            "security": {
-                "cors": False,
-                "description": "Open: no authorization. For tests and benchmarks on this machine only."
-                if self._services.open
-                else "Bearer tokens issued by the operator. The patient's directives decide what each caller sees.",
-            },
+            "documentation": self._documentation(),
+            "security": self._security(),
             "resource": [self._resource(each) for each in self._types],
             "interaction": _told(self._of_system()),
             "searchParam": _parameters(self._of_every_type()),
@@ -89,6 +107,28 @@ class _Rest:
         if operations := self._operations("system"):
             rest["operation"] = operations
         return rest
+
+    def _security(self) -> dict[str, Any]:
+        """SMART on FHIR, and where its endpoints are for clients that do not ask `.well-known/smart-configuration`."""
+        if self._services.open:
+            text = "Open: no authorization. For tests and benchmarks on this machine only."
+            return {"cors": False, "description": text}
+        base = self._services.settings.web_base
+        endpoints = ("authorize", "token", "introspect", "revoke")
+        return {
+            "extension": [
+                {"url": _OAUTH_URIS, "extension": [{"url": e, "valueUri": f"{base}/oauth/{e}"} for e in endpoints]}
+            ],
+            "cors": True,
+            "service": [{"coding": [{"system": _SECURITY_SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART on FHIR"}],
+            "description": "SMART App Launch 2.2. The patient's directives decide what each caller sees.",
+        }
+
+    def _documentation(self) -> str:
+        """By which habilitation matrix it is decided, and whether that is an official one."""
+        matrix = self._services.narrow.rules.matrix
+        status = "official" if matrix.status == "official" else f"{matrix.status}, not the official table"
+        return f"Habilitation matrix {matrix.id} version {matrix.version}, effective {matrix.effective}: {status}."
 
     def _of_system(self) -> list[str]:
         """Interactions with the whole system; a Bundle that is posted is one or the other."""
@@ -106,6 +146,7 @@ class _Rest:
         codes = _codes(code for (_, shape), code in places.items() if shape[:1] == "T" and code != "search-system")
         resource: dict[str, Any] = {
             "type": type_,
+            "supportedProfile": [url for url, each in profiles().items() if each.type == type_],
             "interaction": _told(codes),
             "versioning": "versioned",
             "readHistory": True,
@@ -118,12 +159,16 @@ class _Rest:
             "searchInclude": ["*", *(f"{type_}:{each.code}" for each in self._references[type_])],
             "searchRevInclude": sorted(self._referring[type_]),
             "searchParam": _parameters(self._services.registry.searchable(type_)),
-            "operation": self._operations(f"type {type_}", f"instance {type_}"),
+            "operation": self._operations(f"type {type_}", f"instance {type_}", *self._of_records(type_)),
         }
         return {name: part for name, part in resource.items() if part != []}
 
     def _without(self, type_: str) -> tuple[str, ...]:
         return () if self._services.open else _WITHOUT.get(type_, ())
+
+    def _of_records(self, type_: str) -> tuple[str, ...]:
+        """The level of operations on whatever is in a record; in the open server nothing is anybody's."""
+        return ("instance *",) if kind_of(type_) == "record" and not self._services.open else ()
 
     def _operations(self, *levels: str) -> list[dict[str, str]]:
         found = {}

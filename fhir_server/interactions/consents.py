@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
 
-from fhir_server.consent.directives import check_performer, check_target, check_update, parse_directive
+from fhir_server.auth.grants import revoke_app
+from fhir_server.consent.directives import (
+    Directive,
+    check_performer,
+    check_target,
+    check_update,
+    parse_directive,
+)
 from fhir_server.context import Context
 from fhir_server.fhir.dates import format_instant
 from fhir_server.fhir.references import parse_reference
 from fhir_server.interactions.siblings import Siblings
 from fhir_server.search.facts import Facts
-from fhir_server.storage.interface import Snapshot, Version
+from fhir_server.storage.interface import Snapshot, Version, Write
 
 
 async def consent_changes(
@@ -34,10 +42,32 @@ async def consent_changes(
         earlier = orjson.loads(before.body)
         check_update(earlier, resource)
         received = earlier["dateTime"]
-    for target in (directive.instance, directive.team):
+    # What it is about stays what it was; it may be gone by now, which keeps nobody from taking their word back.
+    for target in (directive.instance, directive.team) if before is None else ():
         if target:
             check_target(directive, target, siblings.facts.get(target) or await seen(ctx, snapshot, target))
     return {"organization": [{"display": ctx.settings.custodian}], "dateTime": received}
+
+
+async def end_shares(ctx: Context, writes: Iterable[Write]) -> None:
+    """End the tokens of every application with which nothing of a record is shared any more, now that these are
+    written (D09, access §3.4)."""
+    for directive in map(_changed_share, writes):
+        if directive is None or directive.actor is None:
+            continue
+        async with ctx.store.snapshot() as snapshot:
+            policy = await ctx.services.narrow.policy(snapshot, directive.patient)
+        if all(each.actor != directive.actor for each in policy.live(ctx.now(), "D09")):
+            client = directive.actor.removeprefix("client:")
+            await revoke_app(ctx.store.ledger, client, directive.patient, now=ctx.now())
+
+
+def _changed_share(write: Write) -> Directive | None:
+    """The D09 of which a write is a later version."""
+    if write.type != "Consent" or write.version == 1 or write.deleted:
+        return None
+    directive = parse_directive(orjson.loads(write.body))
+    return directive if directive.id == "D09" else None
 
 
 async def seen(ctx: Context, snapshot: Snapshot, link: str) -> Facts | None:

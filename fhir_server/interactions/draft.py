@@ -7,31 +7,32 @@ before the commit, the store answers Stale and the interaction starts again from
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
-from fhir_server.consent.compartment import said_in
-from fhir_server.consent.decide import (
-    check_document,
-    check_document_update,
-    check_sender,
-    check_team_update,
-    may_write,
-)
+from fhir_server.consent.compartment import Said, said_in
+from fhir_server.consent.decide import authored, check_document, check_sender, check_team_update, may_write
 from fhir_server.consent.displays import without_displays
+from fhir_server.consent.document_changes import check_document_update, check_lowered, ends
 from fhir_server.consent.facts import facts_of
 from fhir_server.consent.labels import canonical_labels
 from fhir_server.context import Context
 from fhir_server.errors import Conflict, Issue
 from fhir_server.fhir.splice import with_identity, with_members
-from fhir_server.interactions.consents import consent_changes
+from fhir_server.interactions.consents import consent_changes, end_shares
+from fhir_server.interactions.deposits import check_deposit
+from fhir_server.interactions.derived import following
+from fhir_server.interactions.documents import as_submitted
+from fhir_server.interactions.fhir_documents import check_held, held_content, of_document
 from fhir_server.interactions.links import check_links, patients_through
+from fhir_server.interactions.notices import announcements
 from fhir_server.interactions.replacement import replaced_document
 from fhir_server.interactions.siblings import Siblings
 from fhir_server.search.extract import extract
 from fhir_server.search.facts import Facts
+from fhir_server.search.registry import SearchRegistry
 from fhir_server.storage.interface import (
     AuditRow,
     Commit,
@@ -47,7 +48,7 @@ from fhir_server.storage.interface import (
 # What a change of these says is part of the policy of a record: its version is raised with it (access §5).
 POLICY_TYPES: Final = frozenset({"Consent", "CareTeam", "RelatedPerson", "Patient"})
 _ATTEMPTS: Final = 8
-# Prefix of a key of `_keys`: what to say when it is taken.
+# Prefix of a key of `unique_keys`: what to say when it is taken.
 _UNIQUE: Final = {
     "ins": ("An active patient with this INS is here already.", "Patient.identifier"),
     "document": ("You have deposited a document with this identifier already.", "DocumentReference.masterIdentifier"),
@@ -56,12 +57,14 @@ _UNIQUE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A write with all that must still hold when it is committed. `ends`: the document that it replaces."""
+    """A write with all that must still hold when it is committed. `ends`: the document that it replaces;
+    `beside`: what the server writes with it."""
 
     write: Write
     guards: tuple[Guard | PolicyGuard, ...] = ()
     bump: frozenset[str] = frozenset()
     ends: Version | None = None
+    beside: tuple[Write, ...] = ()
 
 
 async def draft(
@@ -74,21 +77,32 @@ async def draft(
     id: str,
     before: Version | None = None,
     once: tuple[str, ...] = (),
+    within: Facts | None = None,
     siblings: Siblings,
 ) -> Draft:
     """The write of a valid resource. Raises Forbidden, NotFound or Invalid, as rights and the record say.
 
-    `once`: keys that it holds until its next version, beside those of its kind.
+    `once`: keys that it holds until its next version, beside those of its kind. `within`: the facts of the document
+    that it belongs to, or is an earlier version of: it is in that lineage and hidden as that is.
     """
-    making = _Making(ctx, snapshot, siblings, id, before, body, resource)
+    making = _Making(ctx, snapshot, siblings, id, before, body, resource, within)
+    await making.receive()
     facts, replaced = await making.facts()
     guards = await _decide(ctx, snapshot, interaction, before, facts, making.resource)
     if not ctx.services.open:
         await making.judge(facts)
         await making.complete(facts)
-    siblings.facts[f"{facts.rtype}/{id}"] = facts
-    # The index entries and the guard that holds while they are the right ones: no await comes between the two.
-    return Draft(making.write(facts, once), (*guards, ctx.services.index.guard), _bump(facts), replaced)
+    if before and before.body and not ctx.services.open and ends(orjson.loads(before.body), making.resource):
+        return Draft(_deletion(before), guards, _bump(facts), beside=await _withdrawn(ctx, snapshot, before))
+    earlier = before.facts if before else within or (replaced.facts if replaced else None)
+    beside = await announcements(ctx, snapshot, earlier, facts, siblings)
+    if before:
+        beside += await following(ctx, snapshot, before, facts, making.resource, siblings.facts)
+    siblings.know(making.resource, facts, base=ctx.base)
+    # The guard holds while these are the parameters to index by: both are taken at once.
+    index, registry = ctx.services.index.guard, ctx.services.index.written
+    write = await ctx.aside(making.body, making.write, registry, facts, once)
+    return Draft(write, (*guards, index), _bump(facts), replaced, beside)
 
 
 @dataclass(slots=True)
@@ -102,37 +116,64 @@ class _Making:
     before: Version | None
     body: bytes
     resource: dict[str, Any]
+    within: Facts | None = None
 
     @property
     def version(self) -> int:
         return self.before.version + 1 if self.before else 1
 
+    @property
+    def _follows(self) -> bool:
+        """Whether it is hidden because its document is, which was judged."""
+        return self.within is not None and self.resource["resourceType"] != "DocumentReference"
+
+    async def receive(self) -> None:
+        """What is said of a new document is completed and judged. Raises Unchanged for one that is here already."""
+        if self.before is None:
+            changes = await as_submitted(self.ctx, self.snapshot, self.resource, self.siblings)
+            self._change(changes)
+            if self.siblings.deposited:
+                await check_deposit(self.ctx, self.snapshot, self.resource, self.siblings)
+        else:
+            check_held(self.before)
+
     async def facts(self) -> tuple[Facts, Version | None]:
         """What the server knows of it, and the document that it replaces."""
         ctx = self.ctx
-        said = said_in(self.resource)
-        if not ctx.services.open and self._change(without_displays(self.resource, said, base=ctx.base)):
-            said = said_in(self.resource)
-        replaced = await replaced_document(ctx, self.snapshot, self.resource, self.before)
-        facts = facts_of(
+        said = await ctx.aside(self.body, self._said)
+        if holder := self.siblings.documents.get(f"Bundle/{self.id}"):
+            facts = await ctx.aside(self.body, of_document, ctx, self.id, said, self.siblings.facts[holder])
+            ctx.trace.shows(facts, self.version)
+            return facts, None
+        replaced = None
+        if self.within is None:
+            replaced = await replaced_document(ctx, self.snapshot, self.resource, self.before)
+        facts = await ctx.aside(
+            self.body,
+            facts_of,
             ctx.services.definitions,
             self.resource,
             id=self.id,
             depositor=ctx.actor,
             now=ctx.now(),
-            before=self.before.facts if self.before else None,
-            replaced=replaced.facts if replaced else None,
+            before=self.before.facts if self.before and not self.within else None,
+            replaced=self.within or (replaced.facts if replaced else None),
             base=ctx.base,
             through=await patients_through(ctx, self.snapshot, self.resource, self.siblings),
             said=said,
+            together=ctx.settings.cumul_invisible_masque or self._follows,
+            lifts=ctx.trace.interaction == "patch",
         )
+        if self.before and self.within:
+            facts = replace(facts, deposited_at=self.before.facts.deposited_at)
         ctx.trace.shows(facts, self.version)
         return facts, replaced
 
     async def judge(self, facts: Facts) -> None:
         """Raise Forbidden or Invalid where this caller may not say that, or point there."""
         check_sender(self.ctx.actor, self.resource)
-        check_document(self.ctx.actor, self.resource, facts, base=self.ctx.base)
+        if self.before is None or authored(self.ctx.actor, self.before.facts):
+            check_document(self.ctx.actor, self.resource, facts, base=self.ctx.base)
         await check_links(self.ctx, self.snapshot, self.resource, facts, self.siblings)
 
     async def complete(self, facts: Facts) -> None:
@@ -143,7 +184,7 @@ class _Making:
             changes = canonical_labels(self.resource, facts.vis)
         self._change(changes)
 
-    def write(self, facts: Facts, once: tuple[str, ...]) -> Write:
+    def write(self, registry: SearchRegistry, facts: Facts, once: tuple[str, ...]) -> Write:
         """The new version with its index entries."""
         stamped, stamp = with_identity(self.body, self.id, self.version)
         return Write(
@@ -152,10 +193,17 @@ class _Making:
             version=self.version,
             body=stamped,
             facts=facts,
-            entries=extract(self.ctx.services.index.written, facts.rtype, self.resource, self.ctx.base),
+            entries=extract(registry, facts.rtype, self.resource, self.ctx.base),
             stamp=stamp,
-            keys=(*_keys(self.ctx, self.resource, facts), *once),
+            keys=(*unique_keys(self.ctx, self.resource, facts), *once),
         )
+
+    def _said(self) -> Said:
+        """What it says of others, when it says no more of them than may be kept."""
+        said = said_in(self.resource)
+        if not self.ctx.services.open and self._change(without_displays(self.resource, said, base=self.ctx.base)):
+            said = said_in(self.resource)
+        return said
 
     def _change(self, changes: dict[str, Any]) -> bool:
         """Whether there was anything to change."""
@@ -182,9 +230,20 @@ async def draft_end(ctx: Context, snapshot: Snapshot, before: Version, siblings:
 async def draft_delete(ctx: Context, snapshot: Snapshot, before: Version) -> Draft:
     """The deletion of a resource that the caller sees, or may correct."""
     ctx.trace.shows(before.facts, before.version)
+    check_held(before)
     guards = await _decide(ctx, snapshot, "delete", before, before.facts, {})
-    write = Write(before.type, before.id, before.version + 1, b"", before.facts, deleted=True)
-    return Draft(write, guards, _bump(before.facts))
+    return Draft(_deletion(before), guards, _bump(before.facts), beside=await _withdrawn(ctx, snapshot, before))
+
+
+async def _withdrawn(ctx: Context, snapshot: Snapshot, before: Version) -> tuple[Write, ...]:
+    """What goes with a resource that goes."""
+    notices = await announcements(ctx, snapshot, before.facts, None, Siblings())
+    followed = await following(ctx, snapshot, before, before.facts, None)
+    return (*notices, *followed, *await held_content(snapshot, before, ctx.base))
+
+
+def _deletion(before: Version) -> Write:
+    return Write(before.type, before.id, before.version + 1, b"", before.facts, deleted=True)
 
 
 async def commit(ctx: Context, made: Sequence[Draft], once: Once) -> Version:
@@ -229,9 +288,9 @@ def duplicate(error: Taken) -> Conflict:
 async def commit_all(ctx: Context, drafts: Sequence[Draft], audits: Sequence[AuditRow]) -> Sequence[Version]:
     """All drafts and their access log in one commit."""
     try:
-        return await ctx.store.commit(
+        versions = await ctx.store.commit(
             Commit(
-                writes=tuple(each.write for each in drafts),
+                writes=(*(each.write for each in drafts), *(extra for each in drafts for extra in each.beside)),
                 guards=tuple(dict.fromkeys(guard for each in drafts for guard in each.guards)),
                 bump=frozenset().union(*(each.bump for each in drafts)),
                 audits=tuple(audits),
@@ -241,6 +300,9 @@ async def commit_all(ctx: Context, drafts: Sequence[Draft], audits: Sequence[Aud
         # It may be the definitions of the index that have changed.
         await ctx.services.index.refresh(ctx.now())
         raise
+    if not ctx.services.open:
+        await end_shares(ctx, (each.write for each in drafts))
+    return versions
 
 
 async def retried(attempt: Callable[[], Awaitable[Any]]) -> Any:
@@ -275,7 +337,9 @@ async def _decide(
     may_write(ctx.actor, policy, interaction, facts.rtype, before.facts if before else None, facts, now=ctx.now())
     if before and resource and not before.deleted:
         earlier = orjson.loads(before.body)
-        check_document_update(ctx.actor, earlier, resource)
+        check_document_update(ctx.actor, earlier, resource, own=authored(ctx.actor, before.facts))
+        if ctx.trace.interaction == "patch":
+            check_lowered(earlier, resource, facts)
         if policy:
             check_team_update(ctx.actor, policy, earlier, resource, now=ctx.now(), base=ctx.base)
     return (PolicyGuard(record, policy.version),) if record and policy else ()
@@ -285,7 +349,7 @@ def _bump(facts: Facts) -> frozenset[str]:
     return frozenset({facts.patient}) if facts.rtype in POLICY_TYPES and facts.patient else frozenset()
 
 
-def _keys(ctx: Context, resource: dict[str, Any], facts: Facts) -> tuple[str, ...]:
+def unique_keys(ctx: Context, resource: dict[str, Any], facts: Facts) -> tuple[str, ...]:
     """What may exist once: an INS among Patients (PAT-11), a document's id among one depositor's (access §4)."""
     if resource["resourceType"] == "Patient":
         return tuple(

@@ -85,7 +85,8 @@ def entry_of(ctx: Context, request: Request, given: Answer) -> Entry:
     body = given.body if request.method != "HEAD" else b""
     if request.prefer == "OperationOutcome" and body.startswith(_OUTCOME):
         return Entry(full_url, response=response, outcome=body)
-    return Entry(full_url, body, response=response)
+    outcome = operation_outcome_bytes(ctx.remarks) if ctx.remarks else b""
+    return Entry(full_url, body, response=response, outcome=outcome)
 
 
 def _patch(resource: Any, body: bytes) -> tuple[bytes, str]:

@@ -17,8 +17,9 @@ from fhir_server.context import Answer, Context, Request
 from fhir_server.errors import Malformed, NotFound
 from fhir_server.fhir.bundle import Entry, bundle
 from fhir_server.fhir.dates import format_instant, search_range
+from fhir_server.interactions.folders import as_shown
 from fhir_server.interactions.paging import ABOUT_FORM, Pages, split
-from fhir_server.interactions.whose import covered, view_without_name
+from fhir_server.interactions.whose import View, covered, view_without_name
 from fhir_server.search.plan import Value
 from fhir_server.storage.interface import Version
 
@@ -56,6 +57,7 @@ async def history_instance(ctx: Context, request: Request) -> Answer:
             before=after[1] if after else None,
             limit=asked.count + 1,
         )
+        found = [*await as_shown(ctx, snapshot, found)]
     await ctx.record()
     more = ((), found[asked.count - 1].version) if len(found) > asked.count else None
     return _answer(ctx, pages, cursor, found, asked, more)
@@ -68,34 +70,59 @@ async def history_type(ctx: Context, request: Request) -> Answer:
     ctx.allow(type_, "s")
     if ctx.actor.role in ("ps", "ncp") and kind_of(type_) == "record":
         raise Malformed("A professional's history of a record is that of one resource.", expression="patient")
-    return await _changes(ctx, request, f"{type_}/_history", (type_,))
+    return await _changes(ctx, request, f"{type_}/_history", ((type_,),))
 
 
 async def history_system(ctx: Context, request: Request) -> Answer:
     """Of all resources of the types that the token covers; the access log has none."""
-    return await _changes(ctx, request, "_history", covered(ctx, "s"))
+    return await _changes(ctx, request, "_history", _apart(ctx, covered(ctx, "s")))
 
 
-async def _changes(ctx: Context, request: Request, path: str, types: Sequence[str]) -> Answer:
+def _apart(ctx: Context, types: Sequence[str]) -> list[tuple[str, ...]]:
+    """The types by where what this caller may see of them lies: in records, in nobody's, beside both (content). What
+    cannot be seen at all is not asked for, or it would be looked through to find nothing."""
+    if ctx.services.open:
+        return [tuple(types)]
+    parts: dict[str, list[str]] = {"public": [], "record": [], "content": []}
+    for each in types:
+        kind = "content" if each == "Binary" else kind_of(each)
+        if kind == "public" or (kind in parts and ctx.actor.patients):
+            parts[kind].append(each)
+    return [tuple(part) for part in parts.values() if part]
+
+
+async def _changes(ctx: Context, request: Request, path: str, groups: Sequence[tuple[str, ...]]) -> Answer:
+    """The last changes of each group of types, put together."""
     cursor, asked = _asked(ctx, request)
     pages = Pages(ctx, request, path, asked.pairs)
     after = pages.after(cursor)
     async with ctx.store.snapshot() as snapshot:
-        if len(types) == 1:
-            await ctx.services.narrow.check_shared(snapshot, ctx.actor, types[0])
+        if len(request.path) == 2:
+            await ctx.services.narrow.check_shared(snapshot, ctx.actor, request.path[0])
         view = await view_without_name(ctx, snapshot)
-        found = await snapshot.changes(
-            types,
-            visible=await view.of(types),
-            patients=view.records(types),
-            since=asked.since,
-            at=asked.at,
-            before=after[1] if after else None,
-            limit=asked.count + 1,
-        )
+        found = [
+            each
+            for types in groups
+            for each in await snapshot.changes(
+                types,
+                visible=await view.of(types),
+                patients=_where(ctx, view, types),
+                since=asked.since,
+                at=asked.at,
+                before=after[1] if after else None,
+                limit=asked.count + 1,
+            )
+        ]
+        found = [*await as_shown(ctx, snapshot, found)]
     await ctx.record()
+    found = sorted(found, key=_place, reverse=True)[: asked.count + 1]
     more = ((), _place(found[asked.count - 1])) if len(found) > asked.count else None
     return _answer(ctx, pages, cursor, found, asked, more)
+
+
+def _where(ctx: Context, view: View, types: Sequence[str]) -> Sequence[str | None] | None:
+    """The records that the rows are in, as far as it is known; content is in none."""
+    return (None,) if types == ("Binary",) and not ctx.services.open else view.records(types)
 
 
 def _place(version: Version) -> int:

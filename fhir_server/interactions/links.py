@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_server.consent.compartment import links_of, said_in
+from fhir_server.consent.compartment import links_of, patient_of, said_in
 from fhir_server.consent.kinds import kind_of, types
 from fhir_server.context import Context
 from fhir_server.errors import Invalid, Issue
@@ -29,6 +29,7 @@ async def check_links(
             # It named an entry of a Bundle, and there is none (DOC-3).
             raise _unknown("DocumentReference.content.attachment.url")
     for link in sorted(facts.links):
+        await ctx.pace.rest()
         if not link.startswith("Binary/"):
             continue
         if siblings.holders.setdefault(link, facts.lineage) != facts.lineage:
@@ -54,7 +55,10 @@ async def patients_through(
     if ctx.services.open or type_ not in types().carriers:
         return frozenset()
     patients = set()
-    for link in sorted(links_of(said_in(resource), base=ctx.base)):
+    # Whose record it goes into needs no right to see the Patient: feeding is not reading (DOC-25).
+    own = f"Patient/{patient_of(ctx.services.definitions, resource, base=ctx.base)}"
+    for link in sorted(links_of(said_in(resource), base=ctx.base) - {own}):
+        await ctx.pace.rest()
         found = siblings.facts.get(link) or await known(ctx, snapshot, link)
         if found is None and kind_of(link.partition("/")[0]) == "record":
             raise _unknown(type_)

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import orjson
 
+from fhir_server.consent.decide import NO_SPACE
 from fhir_server.context import Context
-from fhir_server.errors import Issue, Malformed
+from fhir_server.errors import Invalid, Issue, Malformed, NotFound
+from fhir_server.fhir.identity import INS_SYSTEMS, differing_traits, traits_of
 from fhir_server.search.plan import Plan
-from fhir_server.search.predicate import Predicate
+from fhir_server.search.predicate import Predicate, TokenIs
 from fhir_server.search.query import Query
 from fhir_server.storage.interface import Snapshot, Version
 
@@ -35,6 +37,7 @@ async def looked_up(ctx: Context, snapshot: Snapshot, query: Query) -> list[tupl
 
     Raises Malformed unless the search is by one `identifier` with its system and one whole `birthdate`.
     """
+    ctx.services.limits.lookup(ctx.actor)
     asked = dict(query.used)
     identifier, born = asked.get("identifier", ""), asked.get("birthdate", "")
     criteria = [name for name, _ in query.used if name not in _SHAPING]
@@ -58,8 +61,8 @@ def names_a_patient(ctx: Context, type_: str, criteria: Sequence[tuple[str, str]
 
 
 async def open_record(ctx: Context, snapshot: Snapshot, where: Predicate) -> Version | None:
-    """The one Patient that a depositor finds, if their record is open."""
-    visible = ctx.services.narrow.for_deposit(ctx.actor)
+    """The one Patient that a depositor finds, or a gateway names, if their record is open."""
+    visible = ctx.services.narrow.for_naming(ctx.actor)
     found = await snapshot.search(Plan(("Patient",), where, limit=2), visible=visible)
     if len(found) != 1:
         return None
@@ -84,3 +87,21 @@ def _existence(found: Version, asked: str) -> bytes:
         "active": True,
     }
     return orjson.dumps(shown)
+
+
+async def named_patient(ctx: Context, snapshot: Snapshot, patient: dict[str, Any]) -> Version:
+    """The open record of a Patient whom a depositor only names, by INS and traits: a deposit makes no patient.
+
+    Raises Invalid without an INS, or when the record has other traits (PAT-8: which, is not told); NotFound when there
+    is no open record.
+    """
+    named = [each for each in patient.get("identifier", ()) if each.get("system") in INS_SYSTEMS and each.get("value")]
+    if len(named) != 1:
+        raise Invalid(issues=[Issue("required", "One INS names the patient.", "Patient.identifier")])
+    found = await open_record(ctx, snapshot, TokenIs("identifier", named[0]["system"], named[0]["value"]))
+    if found is None:
+        raise NotFound(NO_SPACE, expression="Patient.identifier")
+    said, kept = traits_of(patient), traits_of(orjson.loads(found.body))
+    if set(differing_traits(said, kept)) - set(said.missing()):
+        raise Invalid(issues=[Issue("business-rule", "The traits are not those of the record.", "Patient")])
+    return found

@@ -8,6 +8,7 @@ from fhir_server.context import Answer, Context, Request
 from fhir_server.errors import Gone, Malformed, NotFound
 from fhir_server.fhir.subset import SUMMARIES, Subsets
 from fhir_server.interactions.binary import content
+from fhir_server.interactions.folders import as_shown, is_folder
 from fhir_server.storage.interface import Version
 
 
@@ -19,7 +20,7 @@ async def read(ctx: Context, request: Request) -> Answer:
     await ctx.record()
     if _unchanged(request, found):
         return Answer(304, version=found)
-    return _answer(ctx, request, found, summary, elements)
+    return await ctx.aside(found.body, _answer, ctx, request, found, summary, elements)
 
 
 async def vread(ctx: Context, request: Request) -> Answer:
@@ -30,7 +31,7 @@ async def vread(ctx: Context, request: Request) -> Answer:
         raise NotFound
     found = await _find(ctx, type_, id_, int(number))
     await ctx.record()
-    return _answer(ctx, request, found, summary, elements)
+    return await ctx.aside(found.body, _answer, ctx, request, found, summary, elements)
 
 
 async def _find(ctx: Context, type_: str, id_: str, version: int | None) -> Version:
@@ -39,6 +40,8 @@ async def _find(ctx: Context, type_: str, id_: str, version: int | None) -> Vers
         visible = await ctx.visible(snapshot, type_, id_)
         await ctx.services.narrow.check_shared(snapshot, ctx.actor, type_)
         found = await snapshot.read(type_, id_, visible=visible, version=version)
+        if found is not None and is_folder(found):
+            [found] = await as_shown(ctx, snapshot, [found])
     if found is None:
         raise NotFound
     ctx.trace.shows(found.facts, found.version)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from fhir_server.consent.openings import ACCESS_MODE, flags
 from fhir_server.context import Answer, Context, Interaction, Request
 from fhir_server.errors import FhirServerError, Malformed, MethodNotAllowed, NotBuilt, NotFound
 from fhir_server.interactions import access_log
@@ -21,6 +22,8 @@ from fhir_server.interactions.update import update
 # Shape of the path -> key of `operations.registry`.
 _LEVELS: Final = {"$": "system {0}", "T/$": "type {0} {1}", "T/i/$": "instance {0} {2}"}
 _PARTS: Final = ("_summary", "_elements")
+# Operations of this server's own that change nothing.
+_SAFE: Final = frozenset({"$explain-access", "$access-log", "$xdm"})
 _ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 # (method, shape of the path under the base) -> (interaction code of R4, function). T: a type, i: an id, v: a version.
@@ -50,6 +53,7 @@ _TABLE: Final[dict[tuple[str, str], tuple[str, Interaction]]] = {
 # These name their resource by criteria, which they read themselves.
 _BY_CRITERIA: Final = frozenset({("PUT", "T"), ("PATCH", "T"), ("DELETE", "T")})
 _LOG_TABLE: Final[dict[tuple[str, str], tuple[str, Interaction]]] = {
+    ("POST", "T"): ("create", access_log.create),
     ("GET", "T"): ("search-type", access_log.search),
     ("POST", "T/_search"): ("search-type", access_log.search),
     ("GET", "T/i"): ("read", access_log.read),
@@ -67,7 +71,10 @@ def offered(*, log: bool = False) -> dict[tuple[str, str], str]:
 async def answer(ctx: Context, request: Request) -> Answer:
     """The answer to one interaction; refusals are written to the access log before they are raised."""
     try:
-        return await _interaction(ctx, request)(ctx, request)
+        made = await _interaction(ctx, request)(ctx, request)
+        if ctx.actor.openings:
+            made.headers += tuple((ACCESS_MODE, each) for each in flags(ctx.actor, ctx.now()))
+        return made
     except FhirServerError as error:
         if ctx.trace.interaction != "transaction":
             await ctx.record(error)
@@ -84,6 +91,9 @@ async def _bundle(ctx: Context, request: Request) -> Answer:
 def _interaction(ctx: Context, request: Request) -> Interaction:
     """What is asked for, which the log learns. Raises NotFound, MethodNotAllowed, NotBuilt or Malformed."""
     method = "GET" if request.method == "HEAD" else request.method
+    if request.path == ("metadata",) and method == "GET" and ctx.services.capabilities:
+        ctx.trace.interaction = "capabilities"
+        return ctx.services.capabilities
     shape = _shape(ctx, request.path)
     if (method, shape) == ("POST", ""):
         ctx.trace.interaction = "batch"
@@ -130,11 +140,14 @@ def _shape(ctx: Context, path: tuple[str, ...]) -> str:
 def _operation(ctx: Context, request: Request, method: str, shape: str) -> Interaction:
     """An operation by POST; by GET too where R4 says that it changes nothing."""
     name = request.path[-1]
-    operation = ctx.services.operations.get(_LEVELS.get(shape, "").format(*request.path))
+    operations = ctx.services.operations
+    operation = operations.get(_LEVELS.get(shape, "").format(*request.path))
+    if operation is None and shape == "T/i/$":
+        operation = operations.get(f"instance * {name}")
     if operation is None:
         raise NotBuilt("This operation is not offered.", expression=name)
     known = [each for each in ctx.services.definitions.operations if each.code == name[1:]]
-    safe = bool(known) and not any(each.affects_state for each in known)
+    safe = name in _SAFE or (bool(known) and not any(each.affects_state for each in known))
     if method != "POST" and not (safe and method == "GET"):
         allowed = ("GET", "HEAD", "POST") if safe else ("POST",)
         raise MethodNotAllowed("This operation is not invoked so.", allowed=allowed)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 from fhir_server.consent.audit import told
-from fhir_server.context import Answer, Context, Request
+from fhir_server.context import Answer, Context, Pace, Request
 from fhir_server.errors import Forbidden, Issue, Malformed, NotFound
-from fhir_server.fhir.bundle import Entry, bundle
+from fhir_server.fhir.bundle import Entry, Link, bundle
 from fhir_server.fhir.outcome import operation_outcome_bytes
 from fhir_server.fhir.subset import Subsets
+from fhir_server.interactions.folders import as_shown
 from fhir_server.interactions.include import Included
 from fhir_server.interactions.paging import Pages, split
 from fhir_server.interactions.patient_lookup import looked_up, looks_up
@@ -25,6 +27,11 @@ from fhir_server.storage.interface import Snapshot, Version
 
 _REMEMBERED: Final = 2_000
 """Characters of a question that is worth remembering."""
+_WHOSE: Final = ("patient", "subject")
+_NAMED: Final = {"DocumentReference": (("status",), _WHOSE), "List": (("code",), ("status",), _WHOSE)}
+"""What a professional's search of a type names, each by one of several parameters."""
+_Row: TypeAlias = tuple[str, str, bytes]
+"""Type, id and body."""
 COMPARTMENTS: Final = ("Device", "Encounter", "Patient", "Practitioner", "RelatedPerson")
 
 
@@ -132,6 +139,8 @@ def _types(ctx: Context, request: Request) -> tuple[str, ...]:
 async def _search(ctx: Context, request: Request, asked: _Asked) -> Answer:
     """One page of what matches and this caller may see; totals and links speak of visible rows only."""
     cursor, pairs = split(request)
+    if ctx.actor.role == "ps" and len(asked.types) == 1:
+        _check_named(asked, {name for name, _ in pairs})
     query = read_query(ctx, asked.types, pairs, strict=request.strict, compartment=asked.compartment)
     pages = Pages(ctx, request, asked.path, query.used)
     custom = ctx.services.registry.custom
@@ -142,16 +151,35 @@ async def _search(ctx: Context, request: Request, asked: _Asked) -> Answer:
             found = _Found(one_or_none, total=len(one_or_none))
         else:
             found = await _find(ctx, snapshot, query, asked, pages.after(cursor))
+    body = await _page(ctx, query, found, pages.links(cursor, found.last))
     await ctx.record()
-    links = pages.links(cursor, found.last)
-    return Answer(200, bundle("searchset", _entries(ctx, query, found), links=links, total=found.total))
+    return Answer(200, body)
+
+
+async def _page(ctx: Context, query: Query, found: _Found, links: Sequence[Link]) -> bytes:
+    """The Bundle. It is made before the log is written, while what it is made of is in the cache of the processor; it
+    leaves after that."""
+    return bundle("searchset", await _entries(ctx, query, found), links=links, total=found.total)
+
+
+def _check_named(asked: _Asked, names: set[str]) -> None:
+    """Raise Malformed where a professional's search of documents or of what they were submitted in leaves out what it
+    has to name (DOC-13, DOC-14). Looking for one by `_id` is reading it."""
+    wanted = _NAMED.get(asked.types[0])
+    if wanted is None:
+        return
+    given = {re.split("[:.]", name)[0] for name in names} | ({"patient"} if asked.compartment else set())
+    missing = [] if "_id" in given else [each for each in wanted if given.isdisjoint(each)]
+    if missing:
+        text = "A professional who searches documents, or what they were submitted in, says this too."
+        raise Malformed(issues=[Issue("required", text, each[0]) for each in missing])
 
 
 @dataclass(slots=True)
 class _Found:
-    """One page: what matches and what is included as (type, id, body); `last`: its place, when more follows."""
+    """One page: what matches, what is included; `last`: its place, when more follows."""
 
-    matches: list[tuple[str, str, bytes]]
+    matches: list[_Row]
     included: Sequence[Version] = ()
     cut_off: bool = False
     last: tuple[tuple[Value, ...], int] | None = None
@@ -180,21 +208,33 @@ async def _find(
         total = len(page)
     included = Included(view, page, ctx.settings.max_included)
     await included.gather(query.includes)
+    ctx.trace.left([*page, *included.rows])
     last = (page[-1].order, page[-1].position) if more else None
-    return _Found([(each.type, each.id, each.body) for each in page], included.rows, included.full, last, total)
+    shown = [(each.type, each.id, each.body) for each in await as_shown(ctx, snapshot, page)]
+    return _Found(shown, await as_shown(ctx, snapshot, included.rows), included.full, last, total)
 
 
-def _entries(ctx: Context, query: Query, found: _Found) -> list[Entry]:
+async def _cut(ctx: Context, rows: list[_Row], summary: str, elements: Sequence[str] = ()) -> list[_Row]:
+    """The rows, of each resource no more than is asked for."""
+    if not summary and not elements:
+        return rows
+    cut, pace, left = Subsets(ctx.services.definitions).cut, Pace(), []
+    for type_, id_, body in rows:
+        await pace.rest()
+        part = await ctx.aside(body, cut, type_, body, summary=summary, elements=elements)
+        left.append((type_, id_, part))
+    return left
+
+
+async def _entries(ctx: Context, query: Query, found: _Found) -> list[Entry]:
     """Matches as `_summary` and `_elements` cut them; what is included as `_summary` does; what there is to be said."""
-    base, summary = ctx.base, query.summary
-    cut = Subsets(ctx.services.definitions).cut
+    base, included = ctx.base, [(each.type, each.id, each.body) for each in found.included]
     entries = [
-        Entry(f"{base}/{type_}/{id_}", cut(type_, body, summary=summary, elements=query.elements), "match")
-        for type_, id_, body in found.matches
+        Entry(f"{base}/{type_}/{id_}", body, "match")
+        for type_, id_, body in await _cut(ctx, found.matches, query.summary, query.elements)
     ]
     entries += [
-        Entry(f"{base}/{each.type}/{each.id}", cut(each.type, each.body, summary=summary), "include")
-        for each in found.included
+        Entry(f"{base}/{type_}/{id_}", body, "include") for type_, id_, body in await _cut(ctx, included, query.summary)
     ]
     warnings = list(query.warnings)
     if found.cut_off:

@@ -10,6 +10,7 @@ from fhir_server import errors
 STATUS: Final[dict[type[errors.FhirServerError], int]] = {
     errors.Malformed: 400,
     errors.Unauthenticated: 401,
+    errors.StepUp: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,

@@ -6,10 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from fhir_server.context import Context, Request
+from fhir_server.context import Context, Pace, Request
 from fhir_server.errors import FhirServerError, Issue, Malformed, MethodNotAllowed
+from fhir_server.fhir.json import check_parts, most_parts
+from fhir_server.interactions.documents import check_filled
 from fhir_server.interactions.draft import Draft
 from fhir_server.interactions.patch import check_language
+from fhir_server.interactions.patient_lookup import named_patient
 from fhir_server.interactions.target import Target, to_create, to_delete, to_patch, to_update
 from fhir_server.storage.interface import Snapshot, Version
 
@@ -20,7 +23,8 @@ _WRITES: Final = {"POST": ("create", "c"), "PUT": ("update", "u"), "PATCH": ("pa
 @dataclass(slots=True)
 class Step:
     """One writing entry on its way. `target`: None for a deletion whose criteria find nothing; `link`: the same as
-    "Type/id". `twin`: another step makes the resource, as both were to be made on the same condition."""
+    "Type/id". `twin`: another step makes the resource, as both were to be made on the same condition. `known`: what is
+    here already, just as it is sent (DOC-4), or the patient that it only names."""
 
     index: int
     ctx: Context
@@ -31,6 +35,8 @@ class Step:
     link: str = ""
     twin: bool = False
     draft: Draft | None = None
+    known: Version | None = None
+    names: bool = False
 
     @property
     def type(self) -> str:
@@ -51,10 +57,12 @@ class Step:
     def writes(self) -> bool:
         """Whether it makes a new version that has a body."""
         found = self.request.method == "POST" and self.existing is not None
+        if self.request.method == "PATCH" and self.known is not None:
+            return False
         return not self.deletes and not found and not self.twin
 
 
-def check(step: Step) -> None:
+async def check(step: Step) -> None:
     """Raise what can be refused before the record is looked at; with the words of the interaction alone."""
     method, path, ctx = step.request.method, step.request.path, step.ctx
     if method not in _WRITES or not 1 <= len(path) <= (1 if method == "POST" else 2):
@@ -67,16 +75,19 @@ def check(step: Step) -> None:
     ctx.trace.interaction, ctx.trace.type, ctx.trace.id = interaction, path[0], path[1] if len(path) == 2 else ""
     if path[0] == "AuditEvent" and not ctx.services.open:
         raise MethodNotAllowed("The access log is written by the server.")
-    ctx.allow(path[0], letter)
+    if not step.names:
+        ctx.allow(path[0], letter)
     if method == "PATCH":
-        check_language(ctx, step.request)
+        await check_language(ctx, step.request)
     elif method != "DELETE":
-        ctx.checked(step.resource, path[0])
+        check_parts(step.request.body, most_parts(path[0]))
+        check_filled(step.resource)
+        await ctx.aside(step.request.body, ctx.checked, step.resource, path[0])
         if len(path) == 2 and step.resource and step.resource.get("id") != path[1]:
             raise Malformed("The id of the resource is not that of the url.", expression=f"{path[0]}.id")
 
 
-async def locate(snapshot: Snapshot, steps: Sequence[Step]) -> None:
+async def locate(snapshot: Snapshot, steps: Sequence[Step], pace: Pace) -> None:
     """Give every step its resource: a new id, the one it names, or the one its criteria find.
 
     Raises Malformed where two change the same resource. What the transaction deletes is gone for the criteria of its
@@ -86,6 +97,7 @@ async def locate(snapshot: Snapshot, steps: Sequence[Step]) -> None:
     changed: set[str] = set()
     gone: set[str] = set()
     for step in sorted(steps, key=lambda each: not each.deletes):
+        await pace.rest()
         with Named(step.index):
             step.twin, step.draft = False, None
             step.target = await _target(snapshot, step, gone)
@@ -113,6 +125,10 @@ async def _target(snapshot: Snapshot, step: Step, gone: Collection[str]) -> Targ
         case "PUT":
             assert step.resource is not None
             return await to_update(step.ctx, snapshot, request, step.resource)
+    if step.names:
+        step.known = await named_patient(step.ctx, snapshot, step.resource or {})
+    if step.known:
+        return Target(step.known.id, step.known)
     ids = [link.partition("/")[2] for link in gone if link.startswith(f"{step.type}/")]
     return await to_create(step.ctx, snapshot, step.type, request.if_none_exist, ids)
 

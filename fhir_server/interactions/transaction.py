@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import orjson
 
 from fhir_server.consent.kinds import types
 from fhir_server.context import Context, Interaction, Pace
 from fhir_server.errors import FhirServerError, Malformed
 from fhir_server.fhir.bundle import Entry, bundle
-from fhir_server.fhir.splice import with_links
-from fhir_server.interactions.conditional import Written, target_of, unresolved
+from fhir_server.interactions.conditional import Written, target_of, unresolved, with_targets
 from fhir_server.interactions.create import told
 from fhir_server.interactions.delete import deleted
+from fhir_server.interactions.deposits import Unchanged
 from fhir_server.interactions.draft import (
     Draft,
     Once,
@@ -29,14 +27,20 @@ from fhir_server.interactions.draft import (
 )
 from fhir_server.interactions.entries import Asked, answer_entry, entry_of
 from fhir_server.interactions.entry_links import EntryLinks, Linked
-from fhir_server.interactions.patch import patched
+from fhir_server.interactions.patch import changes_nothing, patched
+from fhir_server.interactions.provide import Provision, leave, provision_of, submits, superseded
 from fhir_server.interactions.siblings import Siblings
 from fhir_server.interactions.steps import Named, Step, check, locate
-from fhir_server.storage.interface import Commit, Snapshot, Taken, Version
+from fhir_server.storage.interface import Commit, Snapshot, Stale, Taken, Version
 
 
-async def transaction(ctx: Context, asked: Sequence[Asked], answer: Interaction) -> bytes:
-    """The transaction-response. Reads are answered last, from the state that the writes have made."""
+async def transaction(
+    ctx: Context, asked: Sequence[Asked], answer: Interaction, *, profiles: Collection[str] = ()
+) -> bytes:
+    """The transaction-response. Reads are answered last, from the state that the writes have made.
+
+    `profiles`: those that the Bundle claims; one that provides documents is held to IHE's rules for that (ITI-65).
+    """
     steps = [
         Step(index, ctx.entry(), each.request, each.full_url, each.resource)
         for index, each in enumerate(asked)
@@ -48,7 +52,7 @@ async def transaction(ctx: Context, asked: Sequence[Asked], answer: Interaction)
     elif not asked:
         await ctx.record()
     try:
-        versions = await _written(ctx, steps)
+        versions = await _written(ctx, steps, provision_of(ctx, steps, profiles))
     except FhirServerError as error:
         # All are refused together, and each has its line: the log of a record tells what was aimed at it.
         if rows := tuple(row for step in steps for row in step.ctx.audits(error)):
@@ -74,21 +78,22 @@ def _reads(ctx: Context, asked: Asked, index: int) -> bool:
         raise Malformed("An operation that changes something has no place in a transaction.", expression="Bundle.entry")
 
 
-async def _written(ctx: Context, steps: Sequence[Step]) -> dict[str, Version]:
+async def _written(ctx: Context, steps: Sequence[Step], provision: Provision | None) -> dict[str, Version]:
     """The new versions by "Type/id". Raises with nothing written."""
     if not steps:
         return {}
-    pace = Pace()
+    if provision:
+        provision.check()
     for step in steps:
-        await pace.rest()
+        await ctx.pace.rest()
         with Named(step.index):
-            check(step)
+            await check(step)
     once = Once()
 
     async def attempt() -> Sequence[Version]:
         async with ctx.store.snapshot() as snapshot:
-            await locate(snapshot, steps)
-            ended = await _drafted(ctx, snapshot, steps, once)
+            await locate(snapshot, steps, ctx.pace)
+            ended = await _drafted(ctx, snapshot, steps, once, provision)
         made = [step.draft for step in steps if step.draft]
         try:
             return await commit_all(ctx, [*made, *ended], [row for step in steps for row in step.ctx.audits()])
@@ -101,35 +106,51 @@ async def _written(ctx: Context, steps: Sequence[Step]) -> dict[str, Version]:
     return {f"{each.type}/{each.id}": each for each in await retried(attempt)}
 
 
-async def _drafted(ctx: Context, snapshot: Snapshot, steps: Sequence[Step], once: Once) -> list[Draft]:
+async def _drafted(
+    ctx: Context, snapshot: Snapshot, steps: Sequence[Step], once: Once, provision: Provision | None
+) -> list[Draft]:
     """Draft every step; what is returned ends the documents that entries replace.
 
     All is committed at one moment: what is drafted first is what others are judged by, content before the documents
-    that point to it, and carriers and directives after what they are about.
+    that point to it, and carriers and directives after what they are about. Raises Stale when something is here
+    already, just as it is sent: that is then left as it is.
     """
     linking = await _linking(ctx, snapshot, steps)
     written = Written(ctx, linking.of_type)
-    siblings, targets, ended = Siblings(), dict[str, str](), []
+    provided = provision is not None and provision.comprehensive
+    siblings = Siblings(coming=linking.coming(), provided=provided, deposited=True)
+    targets, ended = dict[str, str](), []
     changed = [step.link for step in steps if step.link and (step.writes or step.deletes)]
-    pace = Pace()
     for step in sorted(steps, key=_rank):
-        await pace.rest()
+        await ctx.pace.rest()
         with Named(step.index):
             if step.deletes and step.existing:
                 step.draft = await draft_delete(step.ctx, snapshot, step.existing)
-            elif step.writes and step.target:
+            elif step.writes and step.target and not step.known:
                 # Not for all beforehand: what has just been read is quick to judge and to index.
-                linked = linking.linked(step)
+                linked = await ctx.aside(step.request.body, linking.linked, step)
                 await _find(snapshot, step, linked, written, targets, changed)
-                step.draft = await _draft(snapshot, step, linked, targets, siblings, once)
+                try:
+                    step.draft = await _draft(snapshot, step, linked, targets, siblings, once)
+                except Unchanged as known:
+                    await leave(step, known.version, linked.resource, steps, snapshot, siblings)
+                    continue
                 if step.draft.ends and f"DocumentReference/{step.draft.ends.id}" not in changed:
                     ended.append(await draft_end(step.ctx, snapshot, step.draft.ends, siblings))
+                    if provision:
+                        step.ctx.remark(superseded())
+    if any(step.known and step.writes for step in steps):
+        raise Stale
+    if provision:
+        provision.check_drafted()
     return ended
 
 
 def _rank(step: Step) -> int:
     if step.deletes:
         return 0
+    if submits(step):
+        return 4
     return 1 if step.type == "Binary" else 3 if step.type == "Consent" or step.type in types().carriers else 2
 
 
@@ -141,9 +162,16 @@ class _Linking:
     steps: Sequence[Step]
     patched: Mapping[int, tuple[bytes, dict[str, Any]]]
 
+    def coming(self) -> dict[str, dict[str, Any]]:
+        """What is written, by "Type/id"; documents in FHIR as they will be stored."""
+        return {step.link: step.resource or {} for step in self.steps if step.writes}
+
     def linked(self, step: Step) -> Linked:
         """The resource of a step that writes one."""
         body, resource = self.patched.get(step.index) or (step.request.body, step.resource or {})
+        if step.type == "Bundle" and resource.get("type") == "document":
+            # What is written inside is the document's own.
+            return Linked(body, resource, ())
         return self.links.linked(step.full_url, body, resource)
 
     def of_type(self, type_: str) -> list[tuple[str, dict[str, Any]]]:
@@ -152,16 +180,17 @@ class _Linking:
 
 
 async def _linking(ctx: Context, snapshot: Snapshot, steps: Sequence[Step]) -> _Linking:
-    links, made, pace = EntryLinks(ctx.base), {}, Pace()
+    links, made = EntryLinks(ctx.base), {}
     for step in steps:
-        await pace.rest()
-        if step.link and not step.deletes:
-            version = (step.existing.version if step.existing else 0) + step.writes
-            links.add(step.full_url, step.link, version, _said(step))
+        await ctx.pace.rest()
         if step.request.method == "PATCH" and step.existing:
             with Named(step.index):
                 await may_change(step.ctx, snapshot, step.existing)
                 made[step.index] = await patched(step.ctx, step.request, step.existing)
+                step.known = step.existing if changes_nothing(step.existing, made[step.index][1]) else None
+        if step.link and not step.deletes:
+            version = (step.existing.version if step.existing else 0) + step.writes
+            links.add(step.full_url, step.link, version, _said(step))
     return _Linking(links, steps, made)
 
 
@@ -194,8 +223,7 @@ async def _draft(
     assert step.target is not None
     body, resource = linked.body, linked.resource
     if linked.conditional:
-        body = with_links(body, lambda key, uri: targets.get(uri) if key == "reference" else None)
-        resource = orjson.loads(body)
+        body, resource = await step.ctx.aside(body, with_targets, body, targets)
     return await draft(
         step.ctx,
         snapshot,

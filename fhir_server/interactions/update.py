@@ -14,7 +14,7 @@ async def update(ctx: Context, request: Request) -> Answer:
     """200 with the new version; 201 with a new resource where criteria find none. 412 where they find several."""
     type_ = request.path[0]
     ctx.allow(type_, "u")
-    body, resource = read_body(ctx, request, type_)
+    body, resource = await ctx.aside(request.body, read_body, ctx, request, type_)
     if len(request.path) > 1 and resource.get("id") != request.path[1]:
         raise Malformed("The id of the resource is not that of the url.", expression=f"{type_}.id")
     once = Once()

@@ -10,6 +10,7 @@ from fhir_server.auth.scopes import allows
 from fhir_server.consent.kinds import kind_of
 from fhir_server.context import Context
 from fhir_server.errors import Forbidden, Malformed
+from fhir_server.interactions.folders import as_asked
 from fhir_server.interactions.patient_lookup import open_record
 from fhir_server.search.hops import cleared, uncleared
 from fhir_server.search.plan import Plan
@@ -18,6 +19,8 @@ from fhir_server.search.query import Query
 from fhir_server.storage.interface import Snapshot
 
 _NAMING: Final = ("ps", "ncp")
+# What can name several patients; without authorization it may, and is then in none of their records.
+_OF_SEVERAL: Final = frozenset({"Account", "Appointment", "Contract", "Group", "Person", "Provenance", "Schedule"})
 NAME_ONE: Final = "A professional's search of a record names one patient."
 
 
@@ -48,10 +51,13 @@ class View:
 
     async def search(self, plan: Plan) -> tuple[Plan, Predicate]:
         """The plan as the store may be asked it, and what of its rows the caller may see."""
-        plan = replace(plan, where=await self.cleared(plan.where))
-        if plan.patients is None:
-            plan = replace(plan, patients=self.records(plan.types))
-        return plan, await self.of(plan.types)
+        where = plan.where if self.ctx.services.open else as_asked(plan.where, plan.types)
+        patients = plan.patients
+        if self.ctx.services.open and not _OF_SEVERAL.isdisjoint(plan.types):
+            patients = None
+        if patients is None:
+            patients = self.records(plan.types)
+        return replace(plan, where=await self.cleared(where), patients=patients), await self.of(plan.types)
 
     def records(self, types: Collection[str]) -> tuple[str, ...] | None:
         """The records that every visible row of these types is in, None where some may be in none: a hint for the store
@@ -119,6 +125,8 @@ async def _named(ctx: Context, snapshot: Snapshot, query: Query) -> tuple[str, .
     or by one `_id`; judged from the request alone, so that each search is in the log of the record it is about."""
     types, patients = query.plan.types, query.plan.patients
     wanting = ctx.services.narrow.must_name_patient(ctx.actor, types)
+    if ctx.actor.role == "ncp" and types == ("Patient",) and query.named is not None:
+        wanting = True
     if ctx.actor.role not in _NAMING or not (wanting or (patients is not None and types == ("Patient",))):
         return patients
     if patients is None and query.named is not None:

@@ -8,7 +8,7 @@ known from their facts.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from fhir_server.errors import Forbidden, Gone, Malformed, NotFound
 from fhir_server.fhir.bundle import Entry, bundle
 from fhir_server.fhir.dates import search_range
 from fhir_server.fhir.json import parse
+from fhir_server.interactions.folders import as_shown
 from fhir_server.interactions.paging import ABOUT_FORM, CURSOR, Pages
 from fhir_server.interactions.whose import View, covered
 from fhir_server.search.plan import Plan
@@ -34,6 +35,8 @@ _VALUES: Final = {
     "_count": "valueInteger",
 }
 _AT_ONCE: Final = 200
+_SLICE: Final = 1_000
+"""Rows that the store gives in some 10 ms."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ async def of_instance(ctx: Context, request: Request) -> Answer:
 
 async def of_type(ctx: Context, request: Request) -> Answer:
     """The caller's own record: that which the token is for."""
+    ctx.allow("Patient", "r")
     if len(ctx.actor.patients) != 1:
         raise Malformed("Name the patient: Patient/[id]/$everything.", expression="Patient")
     return await _everything(ctx, request, ctx.actor.patients[0])
@@ -65,7 +69,7 @@ async def of_type(ctx: Context, request: Request) -> Answer:
 async def _everything(ctx: Context, request: Request, patient: str) -> Answer:
     ctx.trace.type, ctx.trace.id = "Patient", patient
     ctx.allow("Patient", "r")
-    asked = _asked(ctx, request)
+    asked = _asked(ctx, request, await ctx.aside(request.body, _posted, ctx, request))
     pages = Pages(ctx, request, f"Patient/{patient}/$everything", asked.pairs)
     after = pages.after(asked.cursor)
     async with ctx.store.snapshot() as snapshot:
@@ -82,8 +86,9 @@ async def _everything(ctx: Context, request: Request, patient: str) -> Answer:
         room = asked.count - len(first)
         rows = await _record(view, asked, patient, after[1] if after else 0, room + 1)
         last = ((), rows[room - 1].position if room else 0) if len(rows) > room else None
-        page = [*first, *rows[:room]]
+        page = [*first, *await as_shown(ctx, snapshot, rows[:room])]
         beside = await _beside(view, asked, page)
+    ctx.trace.left([*page, *beside])
     await ctx.record()
     links = pages.links(asked.cursor, last)
     total = None if after or last else len(page)
@@ -101,9 +106,23 @@ async def _record(view: View, asked: _Asked, patient: str, after: int, limit: in
     for part in (set(asked.types) - linked - {"Patient"}, set(asked.types) & linked):
         if part:
             names = tuple(sorted(part))
-            plan = Plan(names, where, (patient,), after=((), after) if after else None, limit=limit)
-            found += await view.snapshot.search(plan, visible=await view.of(names))
+            found += await _in_slices(view, Plan(names, where, (patient,), after=((), after) if after else None), limit)
     return sorted(found, key=lambda each: each.position)[:limit]
+
+
+async def _in_slices(view: View, plan: Plan, limit: int) -> list[Version]:
+    """The first `limit` rows, so many at a time that nobody waits long for all of them."""
+    found: list[Version] = []
+    visible = await view.of(plan.types)
+    while len(found) < limit:
+        await view.ctx.pace.rest()
+        most = min(_SLICE, limit - len(found))
+        rows = await view.snapshot.search(replace(plan, limit=most), visible=visible)
+        found += rows
+        if len(rows) < most:
+            break
+        plan = replace(plan, after=((), rows[-1].position))
+    return found
 
 
 async def _beside(view: View, asked: _Asked, page: Sequence[Version]) -> list[Version]:
@@ -116,6 +135,7 @@ async def _beside(view: View, asked: _Asked, page: Sequence[Version]) -> list[Ve
     for type_ in asked.types:
         ids = iter(wanted.get(type_, ()))
         while part := list(islice(ids, _AT_ONCE)):
+            await view.ctx.pace.rest()
             where = conj(one_of("id", part), Eq("patient", None), asked.changed)
             plan = Plan((type_,), where, limit=len(part))
             found += await view.snapshot.search(plan, visible=await view.of((type_,)))
@@ -128,9 +148,9 @@ def _entries(base: str, page: Sequence[Version], beside: Sequence[Version]) -> I
             yield Entry(f"{base}/{each.type}/{each.id}", each.body, mode)
 
 
-def _asked(ctx: Context, request: Request) -> _Asked:
+def _asked(ctx: Context, request: Request, posted: Iterable[tuple[str, str]]) -> _Asked:
     """The parameters of url and body; raises Malformed for one that is unknown, unreadable or repeated."""
-    given = [pair for pair in (*request.query, *_posted(ctx, request)) if pair[0] not in ABOUT_FORM]
+    given = [pair for pair in (*request.query, *posted) if pair[0] not in ABOUT_FORM]
     named: dict[str, str] = {}
     for name, value in given:
         if name == "_type" and name in named:

@@ -1,21 +1,33 @@
-"""Documents from files, by the operator of the server: the same import, as software that deposits."""
+"""Documents from files, by the operator of the server: the same import, as software that deposits.
+
+Reading and converting run in processes of their own; one writer takes what they come to. A journal says which files are
+done, so that a migration can be broken off anywhere and begun again. Source: importers page §9.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import orjson
+import structlog
 
 from fhir_server.auth.actor import Actor
 from fhir_server.context import Context, Request, Services, Trace
 from fhir_server.errors import FhirServerError
 from fhir_server.interactions.create import create
-from fhir_server.interactions.status import status_of
-from fhir_server.record.documents import Imported, Options, import_document
-from importers.cda.document import read
+from fhir_server.record.documents import Options, import_document
+from fhir_server.record.files import Place, Read, read_place
+from fhir_server.record.incoming import Incoming, Wanted
+from fhir_server.record.pushed import REJECTED, Told, refused, told
+from importers.limits import Limits
+
+log = structlog.get_logger()
 
 _KEY: Final = "client:fhir-server-import"
 IMPORTER: Final = Actor(
@@ -27,64 +39,142 @@ IMPORTER: Final = Actor(
     client="fhir-server-import",
 )
 OPERATOR: Final = Actor(role="admin", reference="Device/fhir-server-import", name="fhir-server import", jti="import")
+_AHEAD: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """How files are imported. `create_patient`: whom the record does not know is made from the document."""
+
+    mode: str = "migration"
+    dry_run: bool = False
+    create_patient: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`status`: created, superseding, superseded, unchanged, or the HTTP status of a refusal; `codes` its codings."""
+    """What came of one file: of each document in it. `skipped`: it holds none; `known`: it was done before."""
 
-    path: Path
-    status: str
-    codes: tuple[str, ...] = ()
+    place: Place
+    sha256: str
+    documents: Sequence[Told] = ()
+    skipped: bool = False
+    known: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The file on the disk."""
+        return self.place.path
 
     @property
     def refused(self) -> bool:
-        """Whether nothing of the file is in the record."""
-        return self.status.isdecimal()
+        """Whether a document of the file is not in the record."""
+        return any(each.status == REJECTED for each in self.documents)
+
+    @property
+    def status(self) -> str:
+        """In one word: that of its documents where they agree."""
+        statuses = {each.status for each in self.documents}
+        if self.known:
+            return "done before"
+        if not statuses:
+            return "skipped"
+        return statuses.pop() if len(statuses) == 1 else REJECTED if self.refused else "mixed"
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Why documents were refused."""
+        return tuple(code for each in self.documents if each.status == REJECTED for code in each.codes)
 
 
-def documents_in(paths: Iterable[Path]) -> list[Path]:
-    """The files named, and every XML file of the folders named, in the order of their names."""
-    found: dict[Path, None] = {}
-    for path in paths:
-        inside = sorted(each for each in path.rglob("*") if each.suffix.lower() == ".xml") if path.is_dir() else [path]
-        found.update(dict.fromkeys(inside))
-    return list(found)
+async def migrate(
+    services: Services,
+    places: Iterable[Place],
+    migration: Migration,
+    *,
+    executor: Executor | None = None,
+    jobs: int = 1,
+    done: Mapping[str, Collection[str]] | None = None,
+) -> AsyncIterator[Outcome]:
+    """Import the files in their order, some read ahead by `jobs` processes. `done`: by path the SHA-256 of what was
+    imported before, which is passed over.
+
+    One document that cannot be imported, whatever the reason, never stops the others.
+    """
+    wanted = Wanted(
+        strict=services.settings.ins_policy == "strict" and migration.mode == "strict",
+        production=services.settings.production,
+        at=services.clock(),
+        limits=Limits(attachment_bytes=services.settings.max_attachment_bytes),
+    )
+    async for read in _read(places, wanted, done or {}, executor, jobs * _AHEAD):
+        documents = [await _import(services, each, migration) for each in read.documents]
+        yield Outcome(read.place, read.sha256, documents, read.skipped, read.known)
 
 
-async def import_one(services: Services, path: Path, *, create_patient: bool, mode: str, dry_run: bool) -> Outcome:
-    """Import one file. With `create_patient`, a patient the record does not know is made from the document."""
-    document = path.read_bytes()
-    options = Options(mode=mode, dry_run=dry_run)
+async def _read(
+    places: Iterable[Place],
+    wanted: Wanted,
+    done: Mapping[str, Collection[str]],
+    executor: Executor | None,
+    ahead: int,
+) -> AsyncIterator[Read]:
+    loop, waiting = asyncio.get_running_loop(), deque[asyncio.Future[Read]]()
+    for place in places:
+        before = done.get(str(place), ())
+        if executor is None:
+            yield read_place(place, wanted, before)
+            continue
+        waiting.append(loop.run_in_executor(executor, read_place, place, wanted, before))
+        if len(waiting) >= ahead:
+            yield await waiting.popleft()
+    while waiting:
+        yield await waiting.popleft()
+
+
+async def _import(services: Services, read: Incoming | Told, migration: Migration) -> Told:
+    """Import one document that was read. With `create_patient`, a patient the record does not know is made from it."""
+    if isinstance(read, Told):
+        return read
+    options = Options(migration.mode, migration.dry_run)
     try:
-        try:
-            imported = await _import(services, document, options)
-        except FhirServerError as error:
-            if not create_patient or dry_run or "902" not in _codes(error):
-                raise
-            await _create_patient(services, document)
-            imported = await _import(services, document, options)
+        return await _attempt(services, read, migration, options)
     except FhirServerError as error:
-        if dry_run and create_patient and "902" in _codes(error):
-            return Outcome(path, "created with its patient")
-        return Outcome(path, str(status_of(error)), _codes(error))
-    return Outcome(path, imported.status)
+        if migration.dry_run and migration.create_patient and "902" in refused(error).codes:
+            return Told("created", report=read.conversion.report)
+        return refused(error)
+    except Exception as error:
+        log.error("fault", kind=type(error).__name__)
+        return refused(FhirServerError("The server failed to import this document."))
 
 
-async def _import(services: Services, document: bytes, options: Options) -> Imported:
+async def _attempt(services: Services, read: Incoming, migration: Migration, options: Options) -> Told:
+    try:
+        return await _once(services, read, options)
+    except FhirServerError as error:
+        if not migration.create_patient or migration.dry_run or "902" not in refused(error).codes:
+            raise
+    await _create_patient(services, read)
+    return await _once(services, read, options)
+
+
+async def _once(services: Services, read: Incoming, options: Options) -> Told:
     ctx = Context(services, IMPORTER, Trace(interaction="$import-document", request_id="import"))
     try:
-        return await import_document(ctx, document, options)
+        return told(await import_document(ctx, read, options))
     except FhirServerError as error:
         await ctx.record(error)
         raise
 
 
-async def _create_patient(services: Services, document: bytes) -> None:
-    patient = {**read(document).identity.patient, "active": True}
+async def _create_patient(services: Services, read: Incoming) -> None:
+    patient = {**(read.identity.patient if read.identity else {}), "resourceType": "Patient", "active": True}
     ctx = Context(services, OPERATOR, Trace(interaction="create", type="Patient", request_id="import"))
     await create(ctx, Request("POST", ("Patient",), body=orjson.dumps(patient)))
 
 
-def _codes(error: FhirServerError) -> tuple[str, ...]:
-    return tuple(issue.coding[1] if issue.coding else issue.code for issue in error.issues)
+async def import_one(services: Services, path: Path, *, create_patient: bool, mode: str, dry_run: bool) -> Outcome:
+    """Import one file, here and now."""
+    migration = Migration(mode, dry_run, create_patient)
+    found = [each async for each in migrate(services, [Place(path, named=True)], migration)]
+    return found[0]

@@ -14,6 +14,8 @@ INVISIBLE_PATIENT: Final = 2
 INVISIBLE_REPRESENTANTS_LEGAUX: Final = 4
 MASQUE_PSOCIAL: Final = 8
 MASQUE_PT: Final = 16
+MASKED_BY_HOLDER: Final = 32
+"""Beside a mask: the patient or a representative set it, so that no professional takes it away (DOC-23). No label."""
 
 SINGLE: Final = frozenset({"rtype", "id", "kind", "patient", "type_code", "class_code", "lineage"})
 MULTI: Final = frozenset({"labels", "authors", "participants"})

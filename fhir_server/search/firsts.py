@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fhir_server.fhir.definitions import Definitions
-from fhir_server.fhir.path import parse
+from fhir_server.fhir.path.compile import parsed
 from fhir_server.fhir.path.tree import Binary, Call, Expression, Item, Member, TypeOperation
 
 # Functions that give nothing where they are given nothing.
@@ -33,7 +33,7 @@ def firsts(text: str, definitions: Definitions, resource_type: str) -> frozenset
 
     None when it may find something in any resource.
     """
-    names = _firsts(parse(text), definitions, resource_type)
+    names = _firsts(parsed(text), definitions, resource_type)
     return None if names is None else frozenset(names)
 
 

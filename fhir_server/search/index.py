@@ -63,6 +63,9 @@ def index_of(parameter: Parameter, definitions: Definitions, resource_type: str)
 def _branch(parameter: Parameter, expression: str, definitions: Definitions, resource_type: str) -> Index | None:
     """One branch, None where it is for other types. What two branches find is the same entry: to compare the values
     themselves, as a union does, costs the square of their number."""
+    head = expression.partition(".")[0]
+    if head in definitions.resource_types and head != resource_type:
+        return None
     path = compile_path(expression, definitions, resource_type)
     adds = {type_: parameter.kind.add[type_] for type_ in path.types if type_ in parameter.kind.add}
     if parameter.code in _NAME_PARTS and "string" in adds:

@@ -46,6 +46,7 @@ from fhir_server.search.predicate import (
     Referred,
     RefersTo,
     Rng,
+    SomeRef,
     StringIs,
     T,
     Together,
@@ -68,7 +69,7 @@ class Row:
 class Refs(Protocol):
     """The links between the resources of one snapshot.
 
-    `targets` and `referrers` serve AllRefs and AnyRef, which judge a linked row by its facts alone; `row` and
+    `targets` and `referrers` serve AllRefs, SomeRef and AnyRef, which judge a linked row by its facts alone; `row` and
     `referring` serve the hops of a search, which judge it whole.
     """
 
@@ -146,6 +147,13 @@ def _all_refs(p: AllRefs, row: Row, refs: Refs | None) -> bool:
         live and holds(p.each, Row(facts, _NOTHING, 0), refs)
         for facts, live in _linked(refs).targets(row.facts)
         if facts.kind == "record"
+    )
+
+
+def _some_ref(p: SomeRef, row: Row, refs: Refs | None) -> bool:
+    return any(
+        live and facts.kind == "record" and holds(p.some, Row(facts, _NOTHING, 0), refs)
+        for facts, live in _linked(refs).targets(row.facts)
     )
 
 
@@ -310,6 +318,7 @@ _TESTS: Final[dict[type, _Test]] = {
     Bit: _bit,
     Rng: _rng,
     AllRefs: _all_refs,
+    SomeRef: _some_ref,
     AnyRef: _any_ref,
     TokenIs: _token,
     StringIs: _string,

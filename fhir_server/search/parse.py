@@ -176,6 +176,8 @@ class _Parser:
             self._ids = self._ids or tuple(unescape(text) for text in split(value, ",") if text.strip())
             if self._shape.types == ("Patient",):
                 self._patients = self._patients or self._ids
+        elif name == "identifier" and self._shape.types == ("Patient",):
+            self._named = self._named or self._by_identifier(value)
         elif not self._holds(code):
             return
         elif not rest:

@@ -72,6 +72,13 @@ class AllRefs:
 
 
 @dataclass(frozen=True, slots=True)
+class SomeRef:
+    """Some live *record* resource that this row links to satisfies `some`."""
+
+    some: Predicate
+
+
+@dataclass(frozen=True, slots=True)
 class AnyRef:
     """Some live resource that links to this row satisfies `some`."""
 
@@ -231,7 +238,7 @@ class Referred:
 
 
 SearchLeaf: TypeAlias = TokenIs | StringIs | DateIs | NumberIs | QuantityIs | RefersTo | UriIs | Present | Updated
-FactLeaf: TypeAlias = Eq | In | Has | Bit | Rng | AllRefs | AnyRef
+FactLeaf: TypeAlias = Eq | In | Has | Bit | Rng | AllRefs | SomeRef | AnyRef
 Hop: TypeAlias = Chained | Referred
 Predicate: TypeAlias = T | F | FactLeaf | SearchLeaf | Together | Words | Hop | Not | And | Or
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from fhir_server.storage.cipher import Keks
     from fhir_server.storage.interface import Store
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
@@ -22,18 +23,27 @@ def system_clock() -> int:
     return time.time_ns() // 1000
 
 
-def open_store(url: str, *, clock: Callable[[], int] = system_clock) -> Store:
+def open_store(
+    url: str, *, clock: Callable[[], int] = system_clock, keks: Keks | None = None, key_store: str = ""
+) -> Store:
     """The store at `sqlite:PATH`, or at a plain path; made when it is not there yet. `clock` gives microseconds.
 
-    Raises ValueError for a scheme without a store, NotOurs or TooNew (storage.sqlite.database) for a file that this
-    server cannot use.
+    `keks`: the store is encrypted, and these wrap its data keys, which are kept in the file `key_store` ("": beside the
+    store). Raises ValueError for a scheme without a store, NotOurs or TooNew (storage.sqlite.database) for a file that
+    this server cannot use, Refused or WrongKey (storage.sqlite.encryption, storage.cipher) when the keys do not fit.
     """
+    path = sqlite_path(url)
+    from fhir_server.storage.sqlite.store import SqliteStore
+
+    return SqliteStore(path, clock=clock, keks=keks, key_store=key_store)
+
+
+def sqlite_path(url: str) -> str:
+    """The path of a store in a SQLite file; raises ValueError for any other."""
     found = _SCHEME.fullmatch(url)
     scheme, path = (found[1].lower(), found[2]) if found else ("sqlite", url)
     if scheme != "sqlite":
         raise ValueError(f"no store for the scheme {scheme!r}: give sqlite:PATH or a path")
     if not path:
         raise ValueError("a store needs a path: sqlite:PATH")
-    from fhir_server.storage.sqlite.store import SqliteStore
-
-    return SqliteStore(path, clock=clock)
+    return path

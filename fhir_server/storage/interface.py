@@ -22,7 +22,7 @@ in?), asked only by `consent.narrow` to find the policy that decides.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -158,7 +158,7 @@ class Snapshot(Protocol):
         types: Sequence[str],
         *,
         visible: Predicate,
-        patients: Sequence[str] | None = None,
+        patients: Sequence[str | None] | None = None,
         since: int | None = None,
         at: tuple[int, int] | None = None,
         before: int | None = None,
@@ -166,7 +166,8 @@ class Snapshot(Protocol):
     ) -> list[Version]:
         """Versions of all resources of those types, deletions included, the last written first; judged as in `history`.
 
-        `patients`: as in a Plan. `since`: written at that time or later. `at`: current at some moment of [low, high).
+        `patients`: as in a Plan, and None for what is in nobody's record. `since`: written at that time or later. `at`:
+        current at some moment of [low, high).
         `before`: those that come after the one with that `order`.
         """
 
@@ -211,6 +212,15 @@ class Ledger(Protocol):
     async def delete(self, kind: str, key: str) -> bool:
         """Whether it was there."""
 
+    async def take(self, kind: str, key: str) -> bytes | None:
+        """The live value, which is gone with that: of many who take it at once, one has it."""
+
+    async def swap(self, kind: str, key: str, old: bytes, new: bytes, *, expires: int | None) -> bool:
+        """Put `new` in the place of `old`; False (and nothing changed) when the live value is another or none."""
+
+    async def keys(self, kind: str, *, prefix: str = "", now: int) -> list[str]:
+        """The keys of the live values of that kind, those that begin with `prefix`, in the order of their bytes."""
+
 
 class System(Protocol):
     """The unrestricted view: migrations, audit verification, retention. Nothing that answers a request touches it."""
@@ -220,6 +230,20 @@ class System(Protocol):
 
     async def audit_head(self) -> tuple[int, bytes]:
         """(seq, hash) of the last row as the store recorded it; (0, genesis) for an empty chain."""
+
+    async def prune_audit(self, until: int, kind: str, key: str, value: bytes) -> int:
+        """Let go of the rows up to seq `until`, and keep `value` in the ledger, as one commit; how many rows they were.
+        The numbers and hashes of the others stay."""
+
+    async def erase(self, patient: str, audits: Sequence[AuditRow] = ()) -> int:
+        """Take the record of a patient out for good: every version of all that is in it, and of the content of its
+        documents; how many they were. In a store that is encrypted its data key is destroyed first. The access log of
+        the record stays, and `audits` are written to it before anything else is done; so does the policy version, which
+        is raised."""
+
+    async def rewrap(self, told: Callable[[int], None] = ...) -> int:
+        """In a store that is encrypted, wrap by the present KEK every data key that another still wraps; how many they
+        were. Each by itself, so that it can be broken off and begun again. `told` learns how many are looked at."""
 
     async def counts(self) -> dict[str, int]:
         """Live resources by type."""

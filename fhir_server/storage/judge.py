@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
 
 from fhir_server.search.facts import MULTI, SINGLE, TIMES
-from fhir_server.search.predicate import AllRefs, And, AnyRef, Bit, Eq, F, Has, In, Not, Or, Predicate, Rng, T
+from fhir_server.search.predicate import AllRefs, And, AnyRef, Bit, Eq, F, Has, In, Not, Or, Predicate, Rng, SomeRef, T
 
 _BITS: Final = frozenset({"vis"})
 _DEEPEST: Final = 20
@@ -24,6 +24,9 @@ class Links(Protocol):
 
     def all(self, facts: Any, each: Judge) -> bool:
         """Every record resource that these facts link to, deleted ones too, is live and satisfies `each`."""
+
+    def some(self, facts: Any, some: Judge) -> bool:
+        """Some live record resource that these facts link to satisfies `some`."""
 
     def any(self, facts: Any, some: Judge) -> bool:
         """Some live resource that links to the row with these facts satisfies `some`."""
@@ -75,6 +78,8 @@ class _Written:
                 return self._joined((of,), "", depth, before="not ")
             case AllRefs(each):
                 return self._linked("all", each, depth, "links")
+            case SomeRef(some):
+                return self._linked("some", some, depth, "links")
             case AnyRef(some):
                 return self._linked("any", some, depth, "rtype", "id")
         return self._leaf(predicate)

@@ -9,7 +9,7 @@ import binascii
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from lxml import etree
 
@@ -19,7 +19,9 @@ from importers.issues import Notes, refusal, rejection
 from importers.limits import Limits
 
 OCTETS: Final = "application/octet-stream"
-_BLANKS: Final = b" \t\r\n"
+_NAMESPACE: Final = {"v3": V3[1:-1]}
+_SECTION, _ENTRY = V3 + "section", V3 + "entry"
+_REFERENCES: Final = etree.XPath("descendant::v3:reference/@value", namespaces=_NAMESPACE, smart_strings=False)
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]").search
 _UNDEFINED_IN_1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]").search
 
@@ -35,13 +37,15 @@ class Content(NamedTuple):
 class Body:
     """What a body is: level 1 (opaque content), 2 (narrative) or 3 (coded entries), and how much it holds.
 
-    `content` is None beyond level 1, and where a level-1 body only points to a content elsewhere.
+    `content` is None beyond level 1, and where a level-1 body only points to a content elsewhere. `references` are the
+    values of all references into the narrative.
     """
 
     level: int
     sections: int = 0
     entries: int = 0
     content: Content | None = None
+    references: tuple[str, ...] = ()
 
 
 def read_body(document: etree._Element, limits: Limits, notes: Notes) -> Body:
@@ -53,16 +57,24 @@ def read_body(document: etree._Element, limits: Limits, notes: Notes) -> Body:
     component = child(document, "component")
     opaque = child(component, "nonXMLBody")
     if opaque is not None:
-        return Body(1, content=_content(child(opaque, "text"), opaque, limits, notes))
+        return Body(1, content=read_content(child(opaque, "text"), opaque, limits, notes))
     structured = child(component, "structuredBody")
     if structured is None:
         raise rejection("906", "no nonXMLBody nor structuredBody", document)
-    sections = sum(1 for _ in structured.iter(V3 + "section"))
-    entries = sum(1 for _ in structured.iter(V3 + "entry"))
-    return Body(3 if entries else 2, sections, entries)
+    tags = [each.tag for each in structured.iter(_SECTION, _ENTRY)]
+    entries = tags.count(_ENTRY)
+    references = tuple(cast("list[str]", _REFERENCES(structured)))
+    return Body(3 if entries else 2, len(tags) - entries, entries, references=references)
 
 
-def _content(element: etree._Element | None, opaque: etree._Element, limits: Limits, notes: Notes) -> Content | None:
+def read_content(
+    element: etree._Element | None, opaque: etree._Element, limits: Limits, notes: Notes, *, lenient: bool = False
+) -> Content | None:
+    """The content of an ED; None (noted) where it only points to one elsewhere.
+
+    With `lenient`, what is not of its media type is kept as mere bytes (noted). Raises Invalid for none at all, for
+    what is not base64 or not of its media type, TooLarge for `attachment_bytes`.
+    """
     if element is None:
         raise refusal(Invalid, "empty-body", opaque)
     written = (element.text or "") + "".join(each.tail or "" for each in element)
@@ -76,9 +88,18 @@ def _content(element: etree._Element | None, opaque: etree._Element, limits: Lim
     if attribute(element, "compression") or media_type not in _MAGIC:
         notes.add("unknown-media", element)
         return Content(OCTETS, data)
+    if lenient and not _MAGIC[media_type](data):
+        notes.add("mislabelled-media", element)
+        return Content(OCTETS, data)
     if not _MAGIC[media_type](data):
         raise refusal(Invalid, "media-mismatch", element)
     return Content(media_type, data)
+
+
+def is_of_type(media_type: str, data: bytes) -> bool | None:
+    """Whether bytes are of that media type by their first ones; None for a type that is not known so."""
+    known = _MAGIC.get(media_type)
+    return known(data) if known else None
 
 
 def _decoded(written: str, element: etree._Element, limits: Limits) -> bytes:
@@ -87,7 +108,8 @@ def _decoded(written: str, element: etree._Element, limits: Limits) -> bytes:
         limits.hold("attachment_bytes", len(data))
         return data
     try:
-        packed = written.encode("ascii").translate(None, _BLANKS)
+        # Of the blanks that `split` knows, XML allows the four of base64 only.
+        packed = b"".join(written.encode("ascii").split())
         limits.hold("attachment_bytes", len(packed) // 4 * 3 - packed[-2:].count(b"="))
         if len(packed) % 4:
             raise binascii.Error

@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from lxml import etree
 
 from fhir_server.fhir import dates
-from importers.cda.elements import V3, attribute, child, children, text
+from importers.cda.elements import V3, attribute, child, folded, text
+from importers.cda.texts import Texts
 from importers.issues import Notes
 from importers.tables import table
 
@@ -26,6 +28,23 @@ _UUID = re.compile(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _TS = re.compile(
     r"(\d{4})(\d\d)?(\d\d)?(?:(\d\d)(?:(\d\d)(?:(\d\d)(\.\d+)?)?)?)?(?:([+-])(\d\d):?(\d\d)?|(Z))?", re.ASCII
 ).fullmatch
+
+
+_TRANSLATION: Final = V3 + "translation"
+_ORIGINAL_TEXT: Final = V3 + "originalText"
+
+DATA_ABSENT_REASON: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+DATA_ABSENT_REASONS: Final = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+
+_ABSENCES: Final = {
+    "NAV": "temp-unknown",
+    "NASK": "not-asked",
+    "ASKU": "asked-unknown",
+    "NA": "not-applicable",
+    "MSK": "masked",
+    "NINF": "negative-infinity",
+    "PINF": "positive-infinity",
+}
 
 
 class Key(NamedTuple):
@@ -39,6 +58,7 @@ class Key(NamedTuple):
         return {"system": self.system, "value": self.value}
 
 
+@lru_cache(maxsize=4096)
 def urn(root: str) -> str | None:
     """An II root or OID as a URN: `urn:oid:…`, or `urn:uuid:…` in small letters; None if it is neither."""
     if _OID(root):
@@ -46,12 +66,24 @@ def urn(root: str) -> str | None:
     return f"urn:uuid:{root.lower()}" if _UUID(root) else None
 
 
+def absence(element: etree._Element | None) -> str:
+    """The data-absent-reason that a nullFlavor stands for; `unknown` for UNK, NI and where there is no word of it."""
+    return _ABSENCES.get("" if element is None else element.get("nullFlavor", ""), "unknown")
+
+
+def absent(element: etree._Element | None) -> dict[str, Any]:
+    """What stands in the place of a required value that the element does not give: the extension data-absent-reason."""
+    return {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": absence(element)}]}
+
+
 def key(element: etree._Element | None, notes: Notes) -> Key | None:
     """An II; a root without extension is itself the value. A root that is no OID nor UUID is left out and noted."""
-    root = attribute(element, "root")
-    if element is None or root is None or element.get("nullFlavor"):
+    if element is None or element.get("nullFlavor"):
         return None
-    system, extension = urn(root), attribute(element, "extension")
+    root = folded(element.get("root"))
+    if root is None:
+        return None
+    system, extension = urn(root), folded(element.get("extension"))
     if system is None:
         notes.add("bad-oid", element)
         return None
@@ -64,14 +96,16 @@ def date_time(element: etree._Element | None, notes: Notes) -> str | None:
     Minutes get seconds `:00`; an hour alone is left out, since R4 has no such precision; a time without offset is one
     of Europe/Paris on that day.
     """
-    value = attribute(element, "value")
-    if element is None or value is None or element.get("nullFlavor"):
+    if element is None:
         return None
-    found = _TS(value)
-    moment = _written(found, element, notes) if found else None
-    if moment is None or not dates.is_date_time(moment):
+    value = folded(element.get("value"))
+    if value is None or element.get("nullFlavor"):
+        return None
+    moment, in_paris = _date_time(value)
+    if in_paris:
+        notes.add("no-timezone", element)
+    if moment is None:
         notes.add("bad-date", element)
-        return None
     return moment
 
 
@@ -81,21 +115,26 @@ def date(element: etree._Element | None, notes: Notes) -> str | None:
     return moment[:10] if moment else None
 
 
-def _written(found: re.Match[str], element: etree._Element, notes: Notes) -> str | None:
+@lru_cache(maxsize=4096)
+def _date_time(value: str) -> tuple[str | None, bool]:
+    """A TS as a FHIR dateTime, or None; and whether its offset is that of Paris, since it has none."""
+    found = _TS(value)
+    moment, in_paris = _written(found) if found else (None, False)
+    return (moment if moment and dates.is_date_time(moment) else None), in_paris
+
+
+def _written(found: re.Match[str]) -> tuple[str | None, bool]:
     year, month, day, hour, minute, second, fraction, sign, off_hour, off_minute, zulu = found.groups()
     days = "-".join(part for part in (year, month, day) if part)
     if minute is None:
-        return days
+        return days, False
     clock = f"{hour}:{minute}:{second or '00'}{fraction or ''}"
     if zulu:
-        return f"{days}T{clock}Z"
+        return f"{days}T{clock}Z", False
     if sign:
-        return f"{days}T{clock}{sign}{off_hour}:{off_minute or '00'}"
+        return f"{days}T{clock}{sign}{off_hour}:{off_minute or '00'}", False
     offset = _offset_of_paris(f"{days}T{hour}:{minute}")
-    if offset is None:
-        return None
-    notes.add("no-timezone", element)
-    return f"{days}T{clock}{offset}"
+    return (f"{days}T{clock}{offset}", True) if offset else (None, False)
 
 
 def _offset_of_paris(minute: str) -> str | None:
@@ -112,10 +151,12 @@ def period(element: etree._Element | None, notes: Notes) -> dict[str, str]:
 
     An end before the start, which R4 forbids (per-1), is left out and noted.
     """
-    start, end = date_time(child(element, "low"), notes), date_time(child(element, "high"), notes)
+    start = end = None
+    if element is not None and len(element):
+        start, end = date_time(child(element, "low"), notes), date_time(child(element, "high"), notes)
     if start is None and end is None:
         start = end = date_time(element, notes)
-    if start and end and precedes(end, start):
+    if start and end and start != end and precedes(end, start):
         notes.add("bad-period", element)
         end = None
     return {name: value for name, value in (("start", start), ("end", end)) if value}
@@ -126,52 +167,73 @@ def precedes(one: str, other: str) -> bool:
     return dates.date_range(one)[1] <= dates.date_range(other)[0]
 
 
-def concept(element: etree._Element | None, notes: Notes) -> dict[str, Any] | None:
+def concept(
+    element: etree._Element | None, notes: Notes, texts: Texts | None = None, name: str | None = None
+) -> dict[str, Any] | None:
     """A CD or CE as a CodeableConcept: its code, then each translation, then a text.
 
-    The text is the original text, else the display name of the first coding; None where all of it is missing.
+    The text is the original text (with `texts`, what its reference leads to), else `name`, else the display name of the
+    first coding; None where all of it is missing.
     """
     if element is None:
-        return None
-    codings = [found for each in (element, *children(element, "translation")) if (found := coding(each, notes))]
-    displays = (each["display"] for each in codings if "display" in each)
-    wording = text(child(element, "originalText")) or attribute(element, "displayName") or next(displays, None)
-    if not codings and wording is None:
-        return None
-    return {**({"coding": codings} if codings else {}), **({"text": wording} if wording else {})}
+        return {"text": name} if name else None
+    own = coding(element, notes)
+    codings = [own] if own else []
+    wording = None
+    if len(element):
+        original = None
+        for each in element:
+            tag = each.tag
+            if tag == _TRANSLATION:
+                if found := coding(each, notes):
+                    codings.append(found)
+            elif tag == _ORIGINAL_TEXT and original is None:
+                original = each
+        wording = text(original) if texts is None else texts.of(original)
+    wording = wording or name or folded(element.get("displayName"))
+    if not wording:
+        wording = next((each["display"] for each in codings if "display" in each), None)
+    made: dict[str, Any] = {"coding": codings} if codings else {}
+    if wording:
+        made["text"] = wording
+    return made or None
 
 
 def coding(element: etree._Element, notes: Notes) -> dict[str, Any] | None:
     """A CD or CE as one Coding; None without a code, or where its code system is not an OID (then noted)."""
-    code, oid = attribute(element, "code"), attribute(element, "codeSystem")
+    code = folded(element.get("code"))
     if code is None:
         return None
-    system = system_of(oid, element, notes) if oid else None
-    if oid and system is None:
-        return None
-    display = attribute(element, "displayName")
-    return {
-        **({"system": system} if system else {}),
-        "code": code,
-        **({"display": display} if display else {}),
-    }
+    oid, display = folded(element.get("codeSystem")), folded(element.get("displayName"))
+    found: dict[str, Any] = {}
+    if oid:
+        system = system_of(oid, element, notes)
+        if system is None:
+            return None
+        found["system"] = system
+    found["code"] = code
+    if display:
+        found["display"] = display
+    return found
 
 
 def system_of(oid: str, element: etree._Element, notes: Notes) -> str | None:
     """The URI of a code system: of the table, else `urn:oid:…` noted as unknown; None (noted) if it is not an OID."""
     systems = table("code_systems")
+    known: str | None = systems["uris"].get(oid)
+    if known:
+        return known
     misprint = systems["misprints"].get(oid)
     if misprint and attribute(element, "codeSystemName") == misprint.get("named", attribute(element, "codeSystemName")):
         notes.add("misprinted-oid", element)
         oid = misprint["is"]
-    known: str | None = systems["uris"].get(oid)
-    if known:
-        return known
+        if oid in systems["uris"]:
+            return str(systems["uris"][oid])
     system = urn(oid)
     if system is None:
         notes.add("bad-oid", element)
     elif oid not in systems["withoutUri"]:
-        notes.add("unknown-system", element, oid)
+        notes.unknown_system(oid, element)
     return system
 
 
@@ -198,18 +260,22 @@ class Parts:
     def __init__(self, element: etree._Element) -> None:
         """Read the children of a PN or AD."""
         self._found: dict[str, list[tuple[str, list[str]]]] = {}
-        for part in element.iterchildren(f"{V3}*"):
+        for part in element:
             wording = None if part.get("nullFlavor") else text(part)
             if wording:
-                name = str(part.tag)[len(V3) :]
-                self._found.setdefault(name, []).append((wording, part.get("qualifier", "").split()))
+                qualifier = part.get("qualifier")
+                self._found.setdefault(part.tag, []).append((wording, qualifier.split() if qualifier else []))
 
     def __call__(self, name: str, qualifier: str | None = None) -> list[str]:
         """The texts of that part; with a qualifier, of those that bear it, or (`""`) of those that bear none."""
-        found = self._found.get(name, [])
+        found = self._found.get(V3 + name, [])
         if qualifier is None:
             return [wording for wording, _ in found]
         return [wording for wording, borne in found if (qualifier in borne if qualifier else not borne)]
+
+    def of(self, names: Iterable[str]) -> list[str]:
+        """The texts of the parts of those names, in the order of the names."""
+        return [wording for name in names for wording, _ in self._found.get(V3 + name, ())]
 
 
 def human_name(element: etree._Element | None) -> dict[str, Any] | None:
@@ -230,11 +296,14 @@ def address(element: etree._Element) -> dict[str, Any] | None:
     """An AD as an Address; its text when it has no parts; None when it is empty."""
     if element.get("nullFlavor"):
         return None
-    parts = Parts(element)
-    street = " ".join(wording for name in _STREET for wording in parts(name))
-    lines = [*([street] if street else []), *(wording for name in _LINES for wording in parts(name))]
-    found: dict[str, Any] = {"line": lines} if lines else {}
-    found.update({place: " ".join(said) for name, place in _PLACES if (said := parts(name))})
+    parts = Parts(element) if len(element) else None
+    found: dict[str, Any] = {}
+    if parts:
+        street = " ".join(parts.of(_STREET))
+        lines = [*([street] if street else []), *parts.of(_LINES)]
+        if lines:
+            found["line"] = lines
+        found.update({place: " ".join(said) for name, place in _PLACES if (said := parts(name))})
     if not found and (whole := text(element)):
         found["text"] = whole
     use = _mapped(element, _USES)
@@ -257,8 +326,11 @@ def contact_point(element: etree._Element) -> dict[str, Any] | None:
 
 
 def _mapped(element: etree._Element, uses: dict[str, str]) -> str | None:
+    written = element.get("use")
+    if not written:
+        return None
     # Several uses may stand in one attribute: a mobile number says more than where it rings.
-    said = [uses[each] for each in element.get("use", "").split() if each in uses]
+    said = [uses[each] for each in written.split() if each in uses]
     return "mobile" if "mobile" in said else next(iter(said), None)
 
 

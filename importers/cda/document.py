@@ -1,35 +1,38 @@
-"""From the bytes of a CDA document to what a record stores: one DocumentReference and the Binaries it points to.
+"""From the bytes of a CDA document to what a record stores: its bytes, what describes it, and what its entries say.
 
 `read` parses once; `convert` needs the subject the caller has matched. In between: `patient.verify` and
-`patient.compare`. The coded entries of a body are counted and kept as narrative only, none is mapped yet.
+`patient.compare`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from base64 import b64encode
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
-from uuid import NAMESPACE_URL, uuid5
+from typing import Any
+from urllib.parse import quote
 
-from lxml import etree
-
-from fhir_server.errors import Invalid, Issue, NotBuilt, UnsupportedMediaType
 from importers.cda.actors import Actors
-from importers.cda.body import Body, read_body
-from importers.cda.elements import V3
-from importers.cda.header import MIME_TYPE_SUFFICIENT, Part, check_standard, document_reference, document_type
-from importers.cda.naming import Naming, naming
-from importers.cda.patient import PatientIdentity, read_patient
-from importers.detect import Kind, detect
-from importers.issues import Notes, refusal
-from importers.limits import Limits, Stopwatch
-from importers.xml import parse
+from importers.cda.composition import composition
+from importers.cda.conversion import Attachment, Conversion, EntryCounts, Report
+from importers.cda.datatypes import URI, Key, date_time
+from importers.cda.elements import child, descendant
+from importers.cda.encounter import encompassing_encounter
+from importers.cda.entries.dispatch import Bucket
+from importers.cda.entries.entry import Source, name_uuid
+from importers.cda.entries.handlers import HANDLERS
+from importers.cda.header import MIME_TYPE_SUFFICIENT, Part, document_reference
+from importers.cda.naming import Naming
+from importers.cda.people import People
+from importers.cda.provenance import authors, provenance
+from importers.cda.reading import MEDIA_TYPE, Parsed, read, sha1
+from importers.cda.sections import SectionTree, read_sections
+from importers.cda.texts import Texts
+from importers.issues import Notes
+from importers.limits import Stopwatch
 
-NAMESPACE: Final = uuid5(NAMESPACE_URL, "urn:fhir-server:importer:1")
-MEDIA_TYPE: Final = "text/xml"
+__all__ = ["Attachment", "Conversion", "EntryCounts", "Envelope", "Parsed", "Report", "convert", "read", "sha1"]
 
 _SUBJECT = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}|urn:uuid:[0-9a-f-]{36}", re.ASCII).fullmatch
 
@@ -41,135 +44,6 @@ class Envelope:
     visibility: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """The bytes of one Binary; `security_context` is the reference that says who may see it."""
-
-    id: str
-    media_type: str
-    data: bytes = field(repr=False)
-    security_context: str
-
-    @property
-    def full_url(self) -> str:
-        """Its fullUrl in a transaction."""
-        return f"urn:uuid:{self.id}"
-
-    def binary(self) -> dict[str, Any]:
-        """The R4 Binary, its data in base64."""
-        return {
-            "resourceType": "Binary",
-            "id": self.id,
-            "contentType": self.media_type,
-            "securityContext": {"reference": self.security_context},
-            "data": b64encode(self.data).decode(),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """A document read once: its names, its patient, its body, and the bytes as they came.
-
-    `sha1` is that of the original in base64, as Attachment.hash has it. `kind` tells a document from one wrapped in
-    other XML; `type` is a CodeableConcept; `notes` are the remarks so far, `seconds` what reading took.
-    """
-
-    original: bytes = field(repr=False)
-    sha1: str
-    kind: Kind
-    names: Naming
-    type: dict[str, Any] | None
-    identity: PatientIdentity
-    body: Body = field(repr=False)
-    limits: Limits
-    notes: tuple[Issue, ...] = field(repr=False)
-    seconds: float
-    root: etree._Element = field(repr=False, compare=False)
-
-    @property
-    def media_type(self) -> str:
-        """The media type of the original."""
-        return MEDIA_TYPE
-
-    @property
-    def size(self) -> int:
-        """The length of the original in bytes."""
-        return len(self.original)
-
-
-@dataclass(frozen=True, slots=True)
-class EntryCounts:
-    """The entries of a body: total = mapped + narrative_only + failed."""
-
-    total: int
-    narrative_only: int
-    mapped: int = 0
-    failed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What happened to a document: counts, issues that did not stop it, milliseconds of read and convert."""
-
-    kind: Kind
-    level: int
-    sections: int
-    entries: EntryCounts
-    issues: tuple[Issue, ...]
-    milliseconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """What a document becomes: a DocumentReference, the bytes it points to (the original first), a report.
-
-    `relatesTo` is left to the caller, who knows which of `Parsed.names.parents` exist. The type and the described
-    patient are those of the Parsed, not copies.
-    """
-
-    document_reference: dict[str, Any]
-    attachments: tuple[Attachment, ...]
-    report: Report
-
-    @property
-    def resources(self) -> list[dict[str, Any]]:
-        """The resources in full, Binaries first; the fullUrl of each is `urn:uuid:` and its id."""
-        return [*(each.binary() for each in self.attachments), self.document_reference]
-
-
-def read(document: bytes, limits: Limits | None = None) -> Parsed:
-    """Parse a CDA document of level 1, 2 or 3, alone or wrapped in other XML.
-
-    Raises NotBuilt for XDM, ebRIM and PDF, UnsupportedMediaType for what is not XML, Malformed for a DOCTYPE or broken
-    XML, TooLarge for a cap, Invalid for none or several documents, no document id, several patients or a body that
-    cannot be read. Each carries one coded issue.
-    """
-    limits = limits or Limits()
-    watch, notes = Stopwatch(limits), Notes()
-    limits.hold("xml_bytes", len(document))
-    kind = detect(document)
-    if kind in (Kind.ZIP, Kind.PDF, Kind.EBRIM):
-        raise refusal(NotBuilt, "not-built", detail=kind)
-    if kind is Kind.UNKNOWN:
-        raise refusal(UnsupportedMediaType, "not-a-document")
-    root = _only_document(parse(document, limits))
-    watch.check()
-    check_standard(root, notes)
-    return Parsed(
-        original=document,
-        sha1=sha1(document),
-        kind=kind,
-        names=naming(root, notes),
-        type=document_type(root, notes),
-        identity=read_patient(root, notes),
-        body=read_body(root, limits, notes),
-        limits=limits,
-        notes=notes.issues,
-        seconds=watch.check(),
-        root=root,
-    )
-
-
 def convert(parsed: Parsed, *, subject: str, envelope: Envelope | None = None, imported_at: datetime) -> Conversion:
     """The resources of a document for the Patient `subject` (`Patient/id` or `urn:uuid:…`), deterministic ids included.
 
@@ -179,38 +53,125 @@ def convert(parsed: Parsed, *, subject: str, envelope: Envelope | None = None, i
         raise ValueError("subject must be a literal Patient reference and imported_at have an offset")
     watch, notes = Stopwatch(parsed.limits, parsed.seconds), Notes()
     notes.extend(parsed.notes)
-    reference_id = _id(parsed.names, "DocumentReference")
-    attachments = _attachments(parsed, f"urn:uuid:{reference_id}")
-    actors = Actors(subject, parsed.identity, notes)
-    resource = document_reference(
-        parsed.root,
-        parsed.names,
-        _parts(parsed, attachments),
-        actors,
-        notes,
-        kind=parsed.type,
-        visibility=(envelope or Envelope()).visibility,
-        imported_at=imported_at,
-    )
-    reference = {"resourceType": "DocumentReference", "id": reference_id, **resource}
-    body = parsed.body
-    counts = EntryCounts(total=body.entries, narrative_only=body.entries)
-    milliseconds = watch.check() * 1000
-    report = Report(parsed.kind, body.level, body.sections, counts, notes.issues, milliseconds)
-    return Conversion(reference, attachments, report)
+    return _Converter(parsed, subject, imported_at, notes).convert((envelope or Envelope()).visibility, watch)
 
 
-def sha1(data: bytes) -> str:
-    """The SHA-1 of some bytes in base64, as Attachment.hash has it."""
-    return b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode()
+class _Converter:
+    """One conversion: the header, then the encounter, then the body, then where all of it comes from."""
 
+    def __init__(self, parsed: Parsed, subject: str, imported_at: datetime, notes: Notes) -> None:
+        self._parsed, self._subject, self._imported_at, self._notes = parsed, subject, imported_at, notes
+        self._people = People(subject, parsed.identity.ins, notes)
+        self._reference_id = _id(parsed.names, "DocumentReference")
+        self._url = f"urn:uuid:{self._reference_id}"
 
-def _only_document(root: etree._Element) -> etree._Element:
-    name = V3 + "ClinicalDocument"
-    found = list(root.iter(name))
-    if len(found) != 1:
-        raise refusal(Invalid, "not-a-document", detail=f"found {len(found)}")
-    return found[0]
+    def convert(self, visibility: tuple[str, ...], watch: Stopwatch) -> Conversion:
+        parsed = self._parsed
+        attachments = _attachments(parsed, self._url)
+        reference = self._document_reference(attachments, visibility)
+        source = self._source(reference)
+        discrete = self._encounter(source)
+        if discrete:
+            reference.setdefault("context", {})["encounter"] = [dict(source.encounter or {})]
+        tree = SectionTree()
+        composed = None
+        structured = descendant(parsed.root, "component", "structuredBody")
+        if parsed.body.level > 1 and structured is not None:
+            tree = read_sections(structured, parsed.body.entries, source, watch)
+            composed = self._composition(source, tree)
+        attachments += tuple(Attachment(each.id, *each.content, self._url) for each in tree.attached)
+        described = [each.full_url for each in attachments] + [self._url]
+        described += [f"urn:uuid:{composed['id']}"] if composed else []
+        found = (*discrete, *tree.resources)
+        return Conversion(
+            reference,
+            attachments,
+            self._report(tree, source, watch),
+            composed,
+            found,
+            self._provenances(described, found, source),
+        )
+
+    def _document_reference(self, attachments: tuple[Attachment, ...], visibility: tuple[str, ...]) -> dict[str, Any]:
+        parsed = self._parsed
+        found = document_reference(
+            parsed.root,
+            parsed.names,
+            _parts(parsed, attachments),
+            Actors(self._subject, parsed.identity, self._notes),
+            self._notes,
+            kind=parsed.type,
+            visibility=visibility,
+            imported_at=self._imported_at,
+        )
+        return {"resourceType": "DocumentReference", "id": self._reference_id, **found}
+
+    def _source(self, reference: dict[str, Any]) -> Source:
+        names = self._parsed.names
+        return Source(
+            subject=self._subject,
+            lineage="^".join(names.lineage),
+            urn=_source_urn(names.unique_id),
+            labels=[dict(coding) for each in reference["securityLabel"] for coding in each["coding"]],
+            texts=Texts(self._parsed.root),
+            notes=self._notes,
+            people=self._people,
+            handlers=HANDLERS,
+            limits=self._parsed.limits,
+            created=date_time(child(self._parsed.root, "effectiveTime"), self._notes),
+        )
+
+    def _encounter(self, source: Source) -> tuple[dict[str, Any], ...]:
+        found = encompassing_encounter(self._parsed.root, self._people, self._notes)
+        if found is None:
+            return ()
+        keys = found.get("identifier", [])
+        id = source.identity("Encounter", "componentOf", "^".join(keys[0].values()) if keys else "")
+        source.encounter = {"reference": f"urn:uuid:{id}"}
+        subject = {"subject": {"reference": source.subject}}
+        return ({"resourceType": "Encounter", "id": id, "meta": source.meta(), **found, **subject},)
+
+    def _composition(self, source: Source, tree: SectionTree) -> dict[str, Any]:
+        parsed = self._parsed
+        found = composition(parsed.root, parsed.names, parsed.type, tree.sections, source)
+        return {"resourceType": "Composition", "id": _id(parsed.names, "Composition"), "meta": source.meta(), **found}
+
+    def _provenances(
+        self, described: list[str], discrete: tuple[dict[str, Any], ...], source: Source
+    ) -> tuple[dict[str, Any], ...]:
+        targets = {_id(self._parsed.names, "Provenance"): described}
+        if discrete:
+            targets[source.identity("Provenance")] = [f"urn:uuid:{each['id']}" for each in discrete]
+        agents = authors(self._parsed.root, self._people)
+        made = {id: provenance(agents, urls, self._url, self._imported_at) for id, urls in targets.items()}
+        return tuple(
+            {"resourceType": "Provenance", "id": id, "meta": source.meta(), **each} for id, each in made.items()
+        )
+
+    def _report(self, tree: SectionTree, source: Source, watch: Stopwatch) -> Report:
+        parsed = self._parsed
+        dangling = source.texts.dangling(parsed.body.references)
+        if dangling:
+            self._notes.add("dangling-reference", parsed.root, f"{dangling}")
+        buckets = Counter(each.bucket for each in tree.outcomes)
+        counts = EntryCounts(
+            total=parsed.body.entries,
+            narrative_only=buckets[Bucket.NARRATIVE_ONLY],
+            mapped=buckets[Bucket.MAPPED],
+            failed=buckets[Bucket.FAILED],
+        )
+        return Report(
+            kind=parsed.kind,
+            level=parsed.body.level,
+            sections=parsed.body.sections,
+            entries=counts,
+            issues=self._notes.issues,
+            milliseconds=watch.check() * 1000,
+            outcomes=tuple(tree.outcomes),
+            covered=tree.covered,
+            dangling=dangling,
+            unknown_systems=self._notes.unknown_systems,
+        )
 
 
 def _attachments(parsed: Parsed, context: str) -> tuple[Attachment, ...]:
@@ -229,4 +190,9 @@ def _parts(parsed: Parsed, attachments: tuple[Attachment, ...]) -> list[Part]:
 
 def _id(names: Naming, kind: str, *what: str) -> str:
     """The id of a resource that exists once a document: keyed by uniqueId, whoever the subject is."""
-    return str(uuid5(NAMESPACE, "|".join((*names.unique_id, kind, *what))))
+    return name_uuid("|".join((*names.unique_id, kind, *what)))
+
+
+def _source_urn(unique_id: Key) -> str:
+    """The uniqueId as one URI."""
+    return unique_id.value if unique_id.system == URI else f"{unique_id.system}#{quote(unique_id.value, safe='')}"

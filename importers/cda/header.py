@@ -195,10 +195,8 @@ def _related(document: etree._Element, encounter: etree._Element | None, notes: 
     found = [_numbered(each, None, notes) for order in orders for each in children(order, "id")]
     # The accession number stands in the namespace of DICOM PS3.20.
     found += [_numbered(each, "ACSN", notes) for order in orders for each in order.iterchildren("{*}accessionNumber")]
-    visits = [_numbered(each, "VN", notes) for each in children(encounter, "id")]
-    if any(visits):
-        notes.add("encounter-left-out", encounter)
-    return present(found + visits)
+    found += [_numbered(each, "VN", notes) for each in children(encounter, "id")]
+    return present(found)
 
 
 def _numbered(element: etree._Element, code: str | None, notes: Notes) -> dict[str, Any] | None:

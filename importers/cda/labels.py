@@ -22,6 +22,8 @@ MOST_RESTRICTIVE: Final = ("MASQUE_PS", "INVISIBLE_PATIENT", "INVISIBLE_REPRESEN
 
 _DEGREES: Final = frozenset("ULMNRV")
 _ALIASES: Final = {"INVISIBLE_REP_LEGAUX": "INVISIBLE_REPRESENTANTS_LEGAUX"}
+KNOWN: Final = frozenset({*_DEGREES, *MOST_RESTRICTIVE, *_ALIASES})
+"""What may be said beside a document."""
 
 
 def security_labels(

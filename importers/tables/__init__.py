@@ -29,3 +29,10 @@ def format_of(template: str) -> str | None:
     known: str | None = formats["templates"].get(template)
     families: dict[str, str] = formats["families"]
     return known or next((code for prefix, code in families.items() if template.startswith(prefix)), None)
+
+
+@cache
+def section_code_of(templates: tuple[str, ...]) -> str | None:
+    """The LOINC code that a section of these templates has, or None."""
+    codes: dict[str, str] = table("section_codes")["codes"]
+    return next((codes[each] for each in templates if each in codes), None)

@@ -21,11 +21,11 @@ import pytest
 from fhir_server.app import services
 from fhir_server.auth.actor import Actor
 from fhir_server.auth.tokens import issue, revoke
-from fhir_server.consent.audit import verify
+from fhir_server.consent.audit_chain import verify
 from fhir_server.demo.build import DAY
 from fhir_server.demo.family import consent
 from tests.conftest import Caller, House
-from tests.live import free_port
+from tests.live import ENVIRONMENT, free_port
 
 ROOT = Path(__file__).parents[2]
 CALLERS = 12
@@ -94,7 +94,8 @@ async def many_at_once(house: House) -> None:
 def second_process(house: House) -> Iterator[str]:
     """Another server on the same file; the url of its FHIR base."""
     port = free_port()
-    environment = {**os.environ, "FHIR_SERVER_STORE": house.settings.store, "FHIR_SERVER_PORT": str(port)}
+    chosen = {"FHIR_SERVER_STORE": house.settings.store, "FHIR_SERVER_PORT": str(port), "FHIR_SERVER_DEMO": "true"}
+    environment = {**os.environ, **ENVIRONMENT, **chosen}
     with subprocess.Popen([sys.executable, "-m", "fhir_server", "serve"], cwd=ROOT, env=environment) as server:
         try:
             while True:

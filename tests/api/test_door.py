@@ -72,7 +72,7 @@ def test_the_statement_is_read_and_nothing_else(house: House, open_server: Calle
 def test_other_paths_are_not_found(house: House) -> None:
     """404 outside of /fhir, with an outcome."""
     root = house.base.removesuffix("/fhir")
-    for path in ("/", "/fhirx", "/admin", "/health/other"):
+    for path in ("/fhirx", "/health/other"):
         answer = httpx.get(root + path)
         assert answer.status_code == 404
         assert answer.json()["resourceType"] == "OperationOutcome"

@@ -11,6 +11,9 @@ from fhir_server.auth.scopes import (
     PARAMETERS,
     ResourceScope,
     allows,
+    granted,
+    is_scope,
+    lies_within,
     parse_scope,
     print_scope,
     resource_scopes,
@@ -176,3 +179,58 @@ def test_a_criterion_is_a_token_as_in_a_search(value: str, system: str | None, c
     """code, system|code, system|, |code."""
     caller = actor(f"user/*.r?code={value}")
     assert shows(caller, Facts("Observation", "o", "record", "p1"), tokens=(Token("code", system, code),)) is expected
+
+
+lists = st.lists(scopes.map(print_scope), max_size=3)
+RIGHTS = [(type, letter) for type in ("Patient", "Observation", "DocumentReference", "Condition") for letter in "cruds"]
+
+
+@settings(max_examples=200)
+@given(lists, lists)
+def test_what_is_granted_is_what_both_give(asked: list[str], allowed: list[str]) -> None:
+    """I6: no right that one of the two lacks; every one that a pair of scopes of one level both give."""
+    found = granted(asked, allowed)
+    assert all(map(is_scope, found))
+    assert lies_within(found, asked)
+    assert lies_within(found, allowed)
+    for level in ("patient", "user", "system"):
+        one, other, both = (
+            [each for each in scopes if each.startswith(level)] for scopes in (asked, allowed, list(found))
+        )
+        for right in RIGHTS:
+            covered = [any(parse_scope(each).covers(*right) for each in scopes) for scopes in (one, other, both)]
+            assert covered[2] <= (covered[0] and covered[1])
+            if not any("?" in each for each in (*one, *other)):
+                assert covered[2] == (covered[0] and covered[1])
+
+
+@settings(max_examples=100)
+@given(lists)
+def test_all_of_what_one_may_have_is_granted(allowed: list[str]) -> None:
+    """And lies within itself."""
+    assert lies_within(allowed, allowed)
+    assert lies_within(allowed, granted(allowed, allowed))
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed", "found"),
+    [
+        ("patient/*.rs", "patient/Observation.cruds patient/Patient.r", "patient/Observation.rs patient/Patient.r"),
+        ("patient/Observation.read", "patient/*.rs", "patient/Observation.rs"),
+        ("patient/*.rs", "user/*.rs", ""),
+        ("openid launch/patient", "openid", "openid"),
+        ("user/Observation.rs", "user/Observation.rs?category=laboratory", "user/Observation.rs?category=laboratory"),
+        ("user/Observation.rs?code=x", "user/*.s", "user/Observation.s?code=x"),
+        ("user/*.rs", "user/*.r user/Observation.r user/*.s", "user/*.r user/*.s"),
+    ],
+)
+def test_a_scope_is_cut_to_what_is_allowed(asked: str, allowed: str, found: str) -> None:
+    """Type, letters and criteria each; what another covers is not said twice."""
+    assert " ".join(granted(asked.split(), allowed.split())) == found
+
+
+def test_more_lies_in_nothing_less() -> None:
+    """Each way of being more."""
+    for more in ("patient/*.rs", "user/Observation.rs", "patient/Observation.rus", "patient/Observation.rs", "openid"):
+        assert not lies_within([more], ["patient/Observation.rs?category=x"])
+    assert lies_within(["patient/Observation.r?category=x&code=y"], ["patient/Observation.rs?category=x"])

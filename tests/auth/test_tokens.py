@@ -104,7 +104,7 @@ def test_a_token_is_good_until_it_expires_or_is_revoked(tmp_path: Path) -> None:
     async def story(ledger: Ledger) -> None:
         token = await issue(ledger, DOCTOR, ttl=HOUR, now=NOW)
         found = await authenticate(ledger, f"Bearer {token}", now=NOW)
-        assert found == replace(DOCTOR, jti=found.jti, expires=NOW + HOUR)
+        assert found == replace(DOCTOR, jti=found.jti, session=found.jti, expires=NOW + HOUR)
         assert found.jti
         assert await authenticate(ledger, f"bearer  {token}", now=NOW + HOUR - 1) == found
         with pytest.raises(Unauthenticated):

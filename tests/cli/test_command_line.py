@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -60,7 +61,7 @@ def test_the_demonstration_answers_and_leaves_its_credentials_to_their_owner(tmp
             assert set(wanted.split()) <= given["actors"].keys()
             doctor, patient = given["actors"]["care_team"], given["actors"]["patient"]
             answer = httpx.get(
-                f"{given['base']}/DocumentReference?patient={patient['reference']}",
+                f"{given['base']}/DocumentReference?status=current&patient={patient['reference']}",
                 headers={"Authorization": f"Bearer {doctor['token']}"},
             )
             totals.append(answer.json()["total"])
@@ -69,6 +70,13 @@ def test_the_demonstration_answers_and_leaves_its_credentials_to_their_owner(tmp
             process.wait(15)
     assert totals == [3, 3]
     assert stat.S_IMODE((tmp_path / ".demo" / "record.db").stat().st_mode) == 0o600
+
+
+def test_a_token_is_issued_for_scopes_that_there_are(tmp_path: Path) -> None:
+    """One that means nothing would be a token that opens nothing, and nobody would know why."""
+    whose = ("--role", "admin", "--reference", "Device/ops", "--name", "Ops")
+    assert run(tmp_path, "token", "issue", *whose, "--scope", "user/AuditEvent.c").returncode == 0
+    assert run(tmp_path, "token", "issue", *whose, "--scope", "user/AuditEvent.xyz").returncode == 2
 
 
 def test_a_token_is_issued_used_and_revoked(tmp_path: Path) -> None:
@@ -91,7 +99,7 @@ def test_a_token_is_issued_used_and_revoked(tmp_path: Path) -> None:
 
 
 def test_documents_are_imported_once_and_refusals_are_told_by_code(tmp_path: Path) -> None:
-    """Exit 1 when one was refused; file names and codes, no identity."""
+    """Exit 1 when one was refused, which is told by the beginning of its SHA-256: its name may be a person's."""
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.xml").write_bytes(CDA)
@@ -99,7 +107,8 @@ def test_documents_are_imported_once_and_refusals_are_told_by_code(tmp_path: Pat
     (folder / "b.xml").write_bytes(CDA.replace(b"2.25.77001", b"2.25.77002").replace(b">PAT-TROIS<", b">AUTRE<"))
     again = run(tmp_path, "import", str(folder))
     assert again.returncode == 1
-    assert "b.xml: 422 904" in again.stderr
+    digest = hashlib.sha256((folder / "b.xml").read_bytes()).hexdigest()
+    assert f"{digest[:12]}: rejected 904" in again.stderr
     assert "1 unchanged" in again.stderr
     assert "PAT-TROIS" not in again.stderr + again.stdout
     assert "279035121518989" not in again.stderr + again.stdout

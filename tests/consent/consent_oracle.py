@@ -28,7 +28,16 @@ def sees(world: World, row: Facts, depth: int = 2) -> bool:
         return _sees_content(world, row)
     if not _sees_plain(world, row):
         return False
-    if row.rtype in ("Provenance", "Composition", "Task"):
+    if row.rtype == "List" and row.type_code in ("submissionset", "folder"):
+        return any(
+            link(each) in row.links
+            and link(each) not in world.dead
+            and each.rtype not in ("Patient", "RelatedPerson", "CareTeam", "Provenance", "Composition", "Task", "List")
+            and each.patient is not None
+            and _sees_plain(world, each)
+            for each in world.rows
+        )
+    if row.rtype in ("Provenance", "Composition", "Task", "List"):
         return depth > 0 and _sees_all_that_it_carries(world, row, depth)
     return True
 
@@ -108,19 +117,23 @@ def _professional(world: World, row: Facts) -> bool:
     actor, policy = world.actor, world.policies[str(row.patient)]
     keys = set(actor.keys)
     me = _me(world)
-    mode = actor.mode if actor.mode in ("bris_de_glace", "centre_15") else ""
-    if actor.patients and row.patient not in actor.patients:
-        mode = ""
-    if any(each.purpose == mode for each in _live(world, row.patient, "D02")):
+    opened = _opened(world, row)
+    for mode in ("centre_15", "bris_de_glace"):
+        if mode in opened and not any(each.purpose == mode for each in _live(world, row.patient, "D02")):
+            break
+    else:
         mode = ""
     treating = bool(policy.practitioners & keys) or any(each.actor in me for each in _live(world, row.patient, "D06"))
     own = bool(row.authors & (me | {key for key in keys if key.startswith("org:")}))
     kept_apart = row.rtype in ("Appointment", "AppointmentResponse", "Communication", "Task")
     takes_part = kept_apart and bool(row.participants & keys)
-    kind = (row.rtype in ("Patient", "RelatedPerson", "CareTeam") or _matrix(actor.profession, row)) and not kept_apart
+    outside = row.rtype in ("Patient", "RelatedPerson", "CareTeam")
+    outside = outside or (row.rtype == "List" and row.type_code in ("submissionset", "folder"))
+    kind = (outside or _matrix(actor.profession, row)) and not kept_apart
     if not (kind or own or takes_part):
         return False
-    if not (treating or mode or _in_team(world, row) or own or takes_part or _granted(world, row)):
+    open_to_me = treating or mode or "consult" in opened or _in_team(world, row) or _granted(world, row)
+    if not (open_to_me or own or takes_part):
         return False
     for deny in _live(world, row.patient, "D03", "D07", "D08"):
         if deny.id == "D07" and deny.actor is None:
@@ -131,6 +144,15 @@ def _professional(world: World, row: Facts) -> bool:
         if names_me and _selects(world, deny, row):
             return False
     return treating or own or not _masked(world, row)
+
+
+def _opened(world: World, row: Facts) -> set[str]:
+    found = set()
+    for text in world.actor.openings:
+        regime, patient, until = text.split("|")
+        if patient == row.patient and int(until) > NOW:
+            found.add(regime)
+    return found
 
 
 def _in_team(world: World, row: Facts) -> bool:

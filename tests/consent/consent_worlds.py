@@ -29,7 +29,7 @@ PATIENTS = ("p1", "p2")
 RPPS = ("rpps:10000000001", "rpps:10000000002")
 ORGS = ("org:990000001", "org:990000002")
 PROFESSIONS = ("10", "21", "60", "28", "95", "")
-MODES = ("normal", "bris_de_glace", "centre_15", "made-up")
+REGIMES = ("consult", "bris_de_glace", "centre_15", "made-up")
 CLASSES = (None, "10", "11", "42", "60", "90", "measures")
 TYPES = (None, "11488-4", "60591-5", "ATTEST-RESID", "68599-0", "57833-6", "made-up")
 LABELS = ("PSY", "HIV")
@@ -47,6 +47,7 @@ RECORD_TYPES = (
     "Task",
     "Provenance",
     "Composition",
+    "List",
 )
 AUTHORS = (*RPPS, *ORGS, "Patient/p1", "RelatedPerson/r1", "client:app", "Device/x")
 MATRIX: Matrix = load_matrix(NOW)
@@ -132,7 +133,7 @@ def random_directive(random: Random, id: str) -> Directive:
     """A directive of that kind, mostly with effect."""
     pick = random.choice
     parts: dict[str, Callable[[], dict[str, Any]]] = {
-        "D02": lambda: {"purpose": pick(MODES[1:3])},
+        "D02": lambda: {"purpose": pick(REGIMES[1:3])},
         "D03": lambda: {"actor": pick(NAMED)},
         "D04": lambda: {"team": pick(("CareTeam/t1", "CareTeam/t2"))},
         "D05": lambda: {"actor": pick((*RPPS, *ORGS)), "except_label": pick((None, *DIRECTIVE_LABELS))},
@@ -181,8 +182,18 @@ def _team(random: Random) -> Team:
     return Team(pick(("CareTeam/t1", "CareTeam/t2")), pick(SPANS), members)
 
 
+def opening(regime: str, patient: str = "p1", until: int = NOW + HOUR) -> str:
+    """What a session has declared, as its token keeps it."""
+    return f"{regime}|{patient}|{until}"
+
+
+def _opening(random: Random) -> str:
+    pick = random.choice
+    return opening(pick(REGIMES), pick(("p1", "p1", "p2", "")), pick((NOW - 1, NOW, NOW + 1, NOW + HOUR)))
+
+
 def professional(random: Random) -> Actor:
-    """A professional with a person key, a structure, perhaps a role, in some mode."""
+    """A professional with a person key, a structure, perhaps a role, and what they declared in this session."""
     pick = random.choice
     keys = {pick(RPPS), pick(ORGS), "Practitioner/x", *pick(((), ("PractitionerRole/r1",)))}
     return Actor(
@@ -192,8 +203,8 @@ def professional(random: Random) -> Actor:
         jti="j",
         keys=frozenset(keys),
         profession=pick(PROFESSIONS),
-        mode=pick(("normal", *MODES)),
-        patients=pick(((), (), ("p1",), ("p2",))),
+        mode=pick(("normal", "normal", *REGIMES[1:])),
+        openings=tuple(_opening(random) for _ in range(pick((0, 0, 1, 2)))),
     )
 
 
@@ -238,7 +249,8 @@ def gateway(random: Random) -> Actor:
 def other(random: Random) -> Actor:
     """Software alone, an administrator, or a role that is none."""
     role = random.choice(("lgc", "admin", "anonymous", "", "PS"))
-    return Actor(role, "Device/x", "O", "j", keys=frozenset({*RPPS, "client:app"}), patients=("p1",))
+    keys = frozenset({*RPPS, "client:app"})
+    return Actor(role, "Device/x", "O", "j", keys=keys, patients=("p1",), openings=(opening("consult"),))
 
 
 def anyone(random: Random) -> Actor:
@@ -257,7 +269,7 @@ def random_row(random: Random) -> Facts:
         id=pick(("1", "2", "3", "c1", "c2")),
         kind="public" if rtype == "Practitioner" else "record",
         patient=pick(("p1", "p1", "p2")) if rtype not in ("Binary", "Practitioner") else None,
-        type_code=pick(TYPES),
+        type_code=pick((None, "submissionset", "folder")) if rtype == "List" else pick(TYPES),
         class_code=pick(CLASSES),
         vis=pick((0, 0, 0, 1, 2, 4, 8, 16, 5)),
         labels=frozenset(pick(((), (), *((each,) for each in LABELS)))),

@@ -13,11 +13,17 @@ from fhir_server.auth.actor import Actor
 from fhir_server.consent.compartment import links_of, patient_of, said_in
 from fhir_server.consent.facts import facts_of, month_after
 from fhir_server.consent.kinds import kind_of, types
-from fhir_server.consent.labels import ACT_CODE, BITS, CONFIDENTIALITY, TRE_A07
+from fhir_server.consent.labels import ACT_CODE, BITS, CONFIDENTIALITY, MASKS, TRE_A07
 from fhir_server.errors import Invalid
 from fhir_server.fhir.dates import date_range
 from fhir_server.fhir.definitions import load_definitions
-from fhir_server.search.facts import INVISIBLE_PATIENT, INVISIBLE_REPRESENTANTS_LEGAUX, MASQUE_PS, Facts
+from fhir_server.search.facts import (
+    INVISIBLE_PATIENT,
+    INVISIBLE_REPRESENTANTS_LEGAUX,
+    MASKED_BY_HOLDER,
+    MASQUE_PS,
+    Facts,
+)
 
 R4 = load_definitions()
 NOW = date_range("2026-01-31T12:00:00Z")[0]
@@ -48,6 +54,12 @@ def document(*visibility: str, **more: Any) -> dict[str, Any]:
     """A DocumentReference of p1 with these TRE_A07 codes."""
     labels = [{"coding": [{"system": TRE_A07, "code": code}]} for code in visibility]
     return {"resourceType": "DocumentReference", "subject": P1, "securityLabel": labels, **more}
+
+
+def labelled(*visibility: str) -> dict[str, Any]:
+    """A Condition of p1 with these TRE_A07 codes."""
+    security = [{"system": TRE_A07, "code": code} for code in visibility]
+    return {"resourceType": "Condition", "subject": P1, "meta": {"security": security}}
 
 
 # Whose record
@@ -379,10 +391,25 @@ def test_an_unknown_visibility_is_never_taken_for_visible(coding: dict[str, str]
 
 
 def test_hidden_from_the_patient_and_masked_to_professionals_at_once_is_refused() -> None:
-    """DOC-24."""
-    with pytest.raises(Invalid) as refused:
-        facts(document("INVISIBLE_PATIENT", "MASQUE_PS"))
-    assert refused.value.issues[0].expression == "DocumentReference.securityLabel"
+    """DOC-24, however both come together: stated, or by the mask of what is replaced; unless the setting lets them."""
+    both = document("INVISIBLE_PATIENT", "MASQUE_PS")
+    for resource, more in (
+        (both, {}),
+        (labelled("INVISIBLE_PATIENT", "MASQUE_PS"), {}),
+        (document("INVISIBLE_PATIENT"), {"replaced": facts(document("MASQUE_PS"))}),
+        (document("MASQUE_PS", "INVISIBLE_PATIENT"), {"before": facts(document("INVISIBLE_PATIENT"))}),
+    ):
+        with pytest.raises(Invalid) as refused:
+            facts(resource, **more)
+        place = "securityLabel" if resource["resourceType"] == "DocumentReference" else "meta.security"
+        assert refused.value.issues[0].expression == f"{resource['resourceType']}.{place}"
+    assert facts(both, together=True).vis == INVISIBLE_PATIENT | MASQUE_PS
+
+
+def test_what_the_clock_has_released_may_be_masked() -> None:
+    """The stored label of an announcement that is over does not stand in the patient's way."""
+    released = replace(facts(document("INVISIBLE_PATIENT")), release_at=NOW)
+    assert facts(document("INVISIBLE_PATIENT", "MASQUE_PS"), PATIENT, before=released).vis & MASQUE_PS
 
 
 def test_what_is_hidden_from_the_patient_is_released_a_month_after_deposit() -> None:
@@ -435,14 +462,37 @@ asked = st.lists(st.sampled_from(["MASQUE_PS", "INVISIBLE_REPRESENTANTS_LEGAUX",
 
 
 @settings(max_examples=100)
-@given(visibilities, asked, st.sampled_from([DOCTOR, REPRESENTATIVE, APPLICATION]))
-def test_writing_again_never_lowers_what_hides(vis: int, codes: list[str], by: Actor) -> None:
-    """I17: masks stay for professionals and applications, what hides from representatives for representatives too."""
-    before = replace(facts(document()), vis=vis, release_at=NOW if vis & INVISIBLE_PATIENT else None)
-    after = facts(document(*codes), by, before=before)
+@given(visibilities, asked, st.sampled_from([DOCTOR, REPRESENTATIVE, APPLICATION]), st.booleans())
+def test_writing_again_never_lowers_what_hides(vis: int, codes: list[str], by: Actor, theirs: bool) -> None:
+    """I17: the holder's masks stay for professionals, every mask for applications and in what is no document; what
+    hides from representatives stays for all but the patient."""
+    vis |= MASKED_BY_HOLDER if theirs and vis & MASKS else 0
+    resource = document(*codes) if theirs or by is not DOCTOR else labelled(*codes)
+    before = replace(facts(resource), vis=vis, release_at=NOW if vis & INVISIBLE_PATIENT else None)
+    after = facts(resource, by, before=before, lifts=True)
     kept = vis & ~INVISIBLE_PATIENT if by.role != "rep" else vis & INVISIBLE_REPRESENTANTS_LEGAUX
     assert after.vis & kept == kept
     assert (after.authors, after.lineage, after.deposited_at) == (before.authors, before.lineage, before.deposited_at)
+
+
+def test_a_professional_unmasks_a_document_that_the_holder_has_not_masked() -> None:
+    """DOC-23: the author's own mask, or the médecin traitant's; never the patient's, nor what representatives see."""
+    for mask in ("MASQUE_PS", "MASQUE_PT", "MASQUE_PSOCIAL"):
+        assert facts(document(), before=facts(document(mask)), lifts=True).vis == 0
+        assert facts(document(), before=facts(document(mask))).vis == BITS[mask]
+        theirs = facts(document(mask), PATIENT, before=facts(document()))
+        assert theirs.vis == BITS[mask] | MASKED_BY_HOLDER
+        assert facts(document(), before=theirs, lifts=True).vis == theirs.vis
+        assert facts(document(), REPRESENTATIVE, before=theirs).vis == 0
+    kept = facts(document("INVISIBLE_REPRESENTANTS_LEGAUX"))
+    assert facts(document(), before=kept, lifts=True).vis == INVISIBLE_REPRESENTANTS_LEGAUX
+
+
+def test_a_replacement_keeps_whose_mask_it_is() -> None:
+    """DOC-8: the author of a masked document does not unmask it by replacing it and editing the replacement."""
+    masked = facts(document("MASQUE_PS"), PATIENT, before=facts(document()))
+    second = facts(document(), replaced=masked)
+    assert facts(document(), before=second, lifts=True).vis == MASQUE_PS | MASKED_BY_HOLDER
 
 
 @pytest.mark.parametrize("by", [DOCTOR, APPLICATION, PATIENT, REPRESENTATIVE, OPEN], ids=lambda each: each.role)

@@ -129,7 +129,7 @@ def test_the_latest_matrix_in_force_applies(tmp_path: Path) -> None:
 
 def test_every_table_says_what_it_is() -> None:
     """id, version, effective, status, source; only the published association of types and classes is official."""
-    for name in ("categories", "matrix", "sensitivity", "type-to-class", "types"):
+    for name in ("categories", "matrix", "reasons", "sensitivity", "type-to-class", "types"):
         table = _table(f"{name}.json")
         assert {"id", "version", "effective", "status", "source"} <= table.keys()
         assert table["status"] in (("official",) if name == "type-to-class" else ("illustrative", "project"))
@@ -157,3 +157,50 @@ def test_every_published_document_type_has_a_class(shared_data: Path) -> None:
     lines = (shared_data / "fr" / "codes" / "JDV_J07-XdsTypeCode.tsv").read_text(encoding="utf-8").splitlines()
     published = {line.split("\t")[1] for line in lines if not line.startswith("#")}
     assert published <= tables().classes.keys() | tables().by_author.keys()
+
+
+def _row(**more: Any) -> dict[str, Any]:
+    row = {"profession": "TRE_G15|60", "target": "class|10", "allow": True, "source": "s", "effective": "2026-01-01"}
+    return {**row, **more}
+
+
+def test_a_row_is_in_force_from_its_own_date_on(tmp_path: Path) -> None:
+    """Before it, the default; the matrix knows when it changes next, at midnight in Paris."""
+    rows = [_row(effective="2026-07-01"), _row(target="class|11")]
+    table = {**_table("matrix.json"), "rows": rows, "effective": "2026-01-01"}
+    (tmp_path / "matrix.json").write_text(json.dumps(table), encoding="utf-8")
+    following = {**table, "rows": [_row()], "version": "2", "effective": "2026-09-01"}
+    (tmp_path / "matrix-next.json").write_text(json.dumps(following), encoding="utf-8")
+    changes = [date_range(f"2026-{month}-01T00:00:00+02:00")[0] for month in ("07", "09")]
+    for now, codes, until in (
+        (changes[0] - 1, {"11"}, changes[0]),
+        (changes[0], {"10", "11"}, changes[1]),
+        (changes[1] - 1, {"10", "11"}, changes[1]),
+        (changes[1], {"10"}, None),
+    ):
+        found = load_matrix(now, tmp_path)
+        assert {code for _, _, code in found.rows} == codes
+        assert found.until == until
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"effective": "2026-13-01"},
+        {"effective": "soon"},
+        {"status": "draft"},
+        {"source": ""},
+        {"rows": [_row(effective="2026-02-30")]},
+        {"rows": [_row(source=None)]},
+        {"rows": [_row(target="type|")]},
+        {"rows": [_row(), _row(effective="2027-01-01", allow=False)]},
+        {"rows": [_row(target="class|10"), _row(target="cat|10")]},
+        {"defaults": {"1": "allow", "*": "deny"}},
+        {"remark": "x"},
+    ],
+    ids=str,
+)
+def test_a_matrix_that_is_not_in_order_stops_the_start(change: dict[str, Any]) -> None:
+    """Dates that are none, no source, an unknown status or member, two rows for one pair whatever their dates."""
+    with pytest.raises(ValueError, match=r"^bad\.json: "):
+        parse_matrix("bad.json", json.dumps({**_table("matrix.json"), **change}).encode())

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from fhir_server.auth.actor import Actor
 from fhir_server.consent import rules as engine
 from fhir_server.consent.directives import Directive
+from fhir_server.consent.grounds import Ground
 from fhir_server.consent.keys import own_keys
 from fhir_server.consent.periods import Span
 from fhir_server.consent.policy import Member, RecordPolicy, Team
@@ -28,6 +29,7 @@ from tests.consent.consent_worlds import (
     DENIES,
     NOW,
     PERMITS,
+    REGIMES,
     RPPS,
     RULES,
     World,
@@ -35,6 +37,7 @@ from tests.consent.consent_worlds import (
     directives,
     holder,
     link,
+    opening,
     other,
     professional,
     random_world,
@@ -114,10 +117,11 @@ def test_the_order_of_directives_does_not_matter(world: World, random: Any) -> N
     assert replace(world, policies={**world.policies, "p1": shuffled}).seen() == world.seen()
 
 
+scopes_of_all_kinds = st.sampled_from(["patient/*.rs", "user/Observation.r", "system/DocumentReference.s", "openid"])
+
+
 @many
-@given(
-    worlds(), st.lists(st.sampled_from(["patient/*.rs", "user/Observation.r", "system/DocumentReference.s", "openid"]))
-)
+@given(worlds(), st.lists(scopes_of_all_kinds))
 def test_scopes_only_take_away(world: World, scopes: list[str]) -> None:
     """I6: whatever the scopes of the token, nothing is seen that was not seen without."""
     assert replace(world, actor=replace(world.actor, scopes=tuple(scopes))).seen() <= world.seen()
@@ -140,7 +144,7 @@ def test_a_team_member_sees_no_more_than_a_medecin_traitant(world: World) -> Non
     me = next(key for key in world.actor.keys if key.startswith("rpps:"))
     policy = world.policies["p1"]
     assume(not any(each.actor == me for each in policy.directives))
-    member = replace(world, actor=replace(world.actor, mode="normal"), policies={"p1": _with_team(policy, me)})
+    member = replace(world, actor=replace(world.actor, openings=()), policies={"p1": _with_team(policy, me)})
     treating = replace(policy, practitioners=frozenset({me}))
     assert member.seen() <= replace(member, policies={"p1": treating}).seen()
 
@@ -150,10 +154,10 @@ def test_a_team_member_sees_no_more_than_a_medecin_traitant(world: World) -> Non
 def test_an_emergency_opens_no_more_than_a_care_team(world: World) -> None:
     """I10: bris de glace ⊆ team."""
     me = next(key for key in world.actor.keys if key.startswith("rpps:"))
-    world = replace(world, actor=replace(world.actor, mode="bris_de_glace"))
+    world = replace(world, actor=replace(world.actor, openings=(opening("bris_de_glace"),)))
     member = replace(
         world,
-        actor=replace(world.actor, mode="normal"),
+        actor=replace(world.actor, openings=()),
         policies={patient: _with_team(policy, me) for patient, policy in world.policies.items()},
     )
     assert world.seen() <= member.seen()
@@ -167,7 +171,7 @@ def test_a_blocked_professional_sees_nothing_of_the_record_but_in_centre_15(worl
     blocked = world.having(_directive("D03", actor=me))
     blocked = replace(blocked, policies={"p1": replace(blocked.policies["p1"], practitioners=frozenset())})
     assume(not any(each.id == "D06" for each in blocked.policies["p1"].directives))
-    assume(world.actor.mode != "centre_15")
+    assume(not any("centre_15" in each for each in world.actor.openings))
     assert not blocked.records(blocked.seen())
 
 
@@ -181,7 +185,17 @@ def test_an_author_reads_back_own_deposits(world: World) -> None:
     masks = (_directive("D07", instance="DocumentReference/d1"),)
     world = replace(world, policies={"p1": replace(policy, directives=permits + masks)}, dead=frozenset())
     own = [each for each in world.rows if me in each.authors and each.patient == "p1" and not each.links]
-    assert {link(each) for each in own if each.rtype != "Consent"} <= world.seen()
+    # A folder in which nothing is visible is not visible, whoever made it.
+    assert {link(each) for each in own if each.rtype not in ("Consent", "List")} <= world.seen()
+
+
+@many
+@given(worlds(professional), st.lists(scopes_of_all_kinds, max_size=2))
+def test_on_behalf_of_a_professional_no_more_is_seen_than_by_the_professional(world: World, scopes: list[str]) -> None:
+    """I20: through an LGC, with its key and within the scopes it is registered for."""
+    keys = world.actor.keys | {"client:app"}
+    behalf = replace(world.actor, keys=keys, client="app", scopes=tuple(scopes))
+    assert replace(world, actor=behalf).seen() <= world.seen()
 
 
 @many
@@ -192,11 +206,28 @@ def test_an_unknown_role_sees_nothing(world: World, role: str) -> None:
 
 
 @many
-@given(worlds(professional), st.sampled_from(["", "emergency", "BTG", "Centre_15"]))
-def test_an_unknown_mode_opens_nothing(world: World, mode: str) -> None:
-    """I16: it is as good as no emergency at all."""
-    normal = replace(world, actor=replace(world.actor, mode="normal"))
-    assert replace(world, actor=replace(world.actor, mode=mode)).seen() == normal.seen()
+@given(
+    worlds(professional),
+    st.sampled_from(["", "BTG|p1|9", "Centre_15|p1|x", "consult|p1|", "consult||9", "consult|p1|-1", "consult|p1|٣"]),
+    st.sampled_from(["", "emergency", "bris_de_glace", "centre_15"]),
+)
+def test_what_is_no_declaration_opens_nothing(world: World, text: str, mode: str) -> None:
+    """I16: malformed text in a token, and an emergency that a token claims without one that was declared (L71)."""
+    normal = replace(world, actor=replace(world.actor, openings=(), mode="normal"))
+    assert replace(world, actor=replace(world.actor, openings=(text,), mode=mode)).seen() == normal.seen()
+
+
+@many
+@given(worlds(professional), st.sampled_from(REGIMES), st.sampled_from([NOW, NOW + 1]))
+def test_a_declaration_opens_one_record_until_its_end(world: World, regime: str, until: int) -> None:
+    """L71, I13: nothing of another patient's record, and nothing from its last moment on."""
+    shut = replace(world, actor=replace(world.actor, openings=()))
+    declared = replace(world, actor=replace(world.actor, openings=(opening(regime, until=until),)))
+    gained = declared.seen() - shut.seen()
+    assert shut.seen() <= declared.seen()
+    assert not gained or until > NOW
+    record = {link(each) for each in world.rows if each.patient == "p1" or each.rtype == "Binary"}
+    assert gained <= record
 
 
 @many
@@ -391,9 +422,9 @@ def test_an_application_asks_for_content_as_for_documents() -> None:
 class OwnPiercesDenies(Rules):
     """An author's deposits escape denies."""
 
-    def _denied(self, case: Case, *, mt: bool = False) -> Any:
-        own = has_any("authors", own_keys(case.actor, by_structure=True))
-        return conj(super()._denied(case, mt=mt), negate(own))
+    def _denies(self, case: Case, *, mt: bool = False) -> Any:
+        others = negate(has_any("authors", own_keys(case.actor, by_structure=True)))
+        return tuple(each._replace(rows=conj(each.rows, others)) for each in super()._denies(case, mt=mt))
 
 
 class TreatingObeysEveryDeny(Rules):
@@ -439,14 +470,23 @@ def test_a_wrong_rule_does_not_survive(mutant: type[Rules]) -> None:
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
-        ("emergency", lambda actor, policy, now: actor.mode if actor.mode in engine.MODES else ""),
-        ("gated", lambda actor, policy, now: actor.mode != "normal"),
+        ("emergency", lambda actor, policy, now: next(iter(engine.regimes(actor, policy.patient, now)), "")),
+        ("emergency", lambda actor, policy, now: actor.mode if actor.mode != "normal" else ""),
+        ("gates_of", lambda actor, policy, now: [("mt", "")] if actor.openings else []),
         ("is_treating", lambda actor, policy, now: False),
-        ("_masked", lambda case: FALSE),
+        ("_masks", lambda case, others=TRUE: Ground("masked", FALSE)),
         ("_in_period", lambda directive: TRUE),
         ("_unlinked", lambda actor, now: FALSE),
     ],
-    ids=["opposition ignored", "emergency too wide", "no mt", "no mask", "no data period", "no fresh content"],
+    ids=[
+        "opposition ignored",
+        "emergency undeclared",
+        "gate too wide",
+        "no mt",
+        "no mask",
+        "no data period",
+        "no fresh content",
+    ],
 )
 def test_a_wrong_part_does_not_survive(monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., Any]) -> None:
     """Every part of the decision is needed for the comparison to hold."""

@@ -12,7 +12,7 @@ from lxml import etree
 from fhir_server.errors import FhirServerError, Invalid, Malformed
 from fhir_server.fhir.definitions import load_definitions
 from fhir_server.fhir.patch import fhirpath_patch
-from fhir_server.fhir.xml_read import to_json
+from fhir_server.fhir.xml.read import to_json
 
 DEFINITIONS = load_definitions()
 BIRTH = {"extension": [{"url": "http://example.org/time", "valueString": "noon"}]}

@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_server.errors import Malformed, TooLarge
-from fhir_server.fhir.json import MAX_DEPTH, MAX_PARTS, dump_exact, exact, parse
+from fhir_server.fhir.json import MAX_DEPTH, MAX_PARTS, MAX_RESOURCE_PARTS, dump_exact, exact, most_parts, parse
 
 
 def message(body: bytes, **options: Any) -> str:
@@ -110,7 +110,12 @@ def test_depth_is_bounded() -> None:
     assert str(3) in message(b'{"a":{"b":{"c":{}}}}', max_depth=3)
     assert parse(b'{"a":{"b":{"c":1}},"d":[{},{},{}]}', max_depth=3)
     for body in (b"[" * 1_000_000, b"[" * 1_000_000 + b"]" * 1_000_000, b'{"a":' * 500_000):
-        assert "deep" in message(body)
+        assert "deep" in message(body, max_parts=MAX_PARTS)
+    # What the parser still reads and the writer of the same library does not write.
+    for depth in (253, 254, 255, 256, 500, 1_000):
+        assert str(MAX_DEPTH) in message(b'{"a":' * depth + b"1" + b"}" * depth)
+        large = b'{"b":"' + b"x" * (1 << 20) + b'","a":[' + b'{"a":' * depth + b"1" + b"}" * depth + b"]}"
+        assert str(MAX_DEPTH) in message(large)
 
 
 def test_brackets_in_strings_are_not_depth() -> None:
@@ -143,6 +148,7 @@ def in_hex(body: bytes) -> bytes:
     return re.sub(rb"\\(.)", lambda escape: b"\\u0022" if escape[1] == b'"' else escape[0], body)
 
 
+BLANKS = b" " * (1 << 20)
 KEYS = st.sampled_from(["a", "b", 'q"', "\\", "\\\\", '\\"', "u0022", "é"])
 VALUES = st.recursive(
     st.none() | st.integers(-9, 9) | st.text(alphabet='a"\\{}[]:,u02é', max_size=6),
@@ -177,13 +183,39 @@ def test_any_bytes_are_parsed_or_malformed(body: bytes) -> None:
         assert isinstance(parse(body), dict | list)
 
 
+@given(
+    st.one_of(
+        st.dictionaries(KEYS, VALUES, max_size=4).map(dump_exact),
+        st.dictionaries(KEYS, VALUES, max_size=4).map(lambda value: dump_exact(value)[:-1] + b',"a":[{"a":1,"a":2}]}'),
+        st.text(alphabet='{}[]",:ae1\\', max_size=40).map(str.encode),
+    )
+)
+@settings(max_examples=100)
+def test_a_large_body_is_read_as_a_small_one(body: bytes) -> None:
+    """Beyond a megabyte it is read member by member; what it holds, and what is wrong with it, stays the same."""
+
+    def outcome(text: bytes) -> Any:
+        try:
+            return parse(text)
+        except Malformed as error:
+            # Where a text that ends too soon ends is another place.
+            return [each.text.partition(" at line")[0] for each in error.issues]
+
+    assert outcome(body + BLANKS) == outcome(body + b" ")
+
+
 @pytest.mark.parametrize("body", [b'{"entry":[' + b"{}," * MAX_PARTS + b"{}]}", b"[" * (MAX_PARTS + 1)])
-def test_a_body_of_a_million_parts_is_refused_before_it_is_built(body: bytes) -> None:
+def test_a_bundle_of_a_million_parts_is_refused_before_it_is_built(body: bytes) -> None:
     """413 for what would cost a hundred times its bytes."""
     with pytest.raises(TooLarge):
-        parse(body)
+        parse(body, max_parts=most_parts("Bundle"))
 
 
-def test_a_body_just_within_the_parts_is_read() -> None:
-    """The bound is on braces and brackets, wherever they stand."""
-    assert len(parse(b"[" + b"{}," * 1000 + b"{}]")) == 1001
+def test_any_other_resource_has_a_tenth_of_the_parts_of_a_bundle() -> None:
+    """What it costs to judge and to index them is bounded by how many there are; the limit is named."""
+    body = b'{"a":[' + b"{}," * (MAX_RESOURCE_PARTS - 2) + b"%s]}"
+    assert len(parse(body % b"1")["a"]) == MAX_RESOURCE_PARTS - 1
+    with pytest.raises(TooLarge) as refused:
+        parse(body % b"{}")
+    assert str(MAX_RESOURCE_PARTS) in refused.value.issues[0].text
+    assert len(parse(body % b"{}", max_parts=most_parts("Bundle"))["a"]) == MAX_RESOURCE_PARTS - 1

@@ -15,7 +15,7 @@ from fhir_server.fhir.json import exact
 from fhir_server.fhir.path import Node, PathError, compile_expression
 from fhir_server.fhir.path.conversions import to_text
 from fhir_server.fhir.path.values import atom
-from fhir_server.fhir.xml_read import to_json
+from fhir_server.fhir.xml.read import to_json
 
 CASES = Path(__file__).parents[3] / "shared" / "data" / "fhir-test-cases" / "r4"
 SUITE = CASES / "fhirpath" / "tests-fhir-r4.xml"

@@ -18,8 +18,8 @@ from lxml import etree
 from fhir_server.errors import FhirServerError, Malformed, TooLarge, UnsupportedMediaType
 from fhir_server.fhir.definitions import load_definitions
 from fhir_server.fhir.json import MAX_DEPTH, MAX_PARTS
-from fhir_server.fhir.xml_read import to_json
-from fhir_server.fhir.xml_write import to_xml
+from fhir_server.fhir.xml.read import to_json
+from fhir_server.fhir.xml.write import to_xml
 
 R4 = load_definitions()
 NUMBERS_AS_WRITTEN = msgspec.json.Decoder(float_hook=lambda text: ("number", text))

@@ -25,7 +25,7 @@ from tests.fuzz.case import Case
 from tests.fuzz.state import State, live_bodies, read_state
 from tests.fuzz.targets import SEARCHED, Targets
 from tests.fuzz.wire import Closed, Connection
-from tests.live import free_port
+from tests.live import ENVIRONMENT, free_port
 
 # What the console script `fhir-server` runs.
 _COMMAND: Final = (sys.executable, "-c", "from fhir_server.cli import main; main()")
@@ -57,7 +57,8 @@ class House:
     @contextmanager
     def serving(self) -> Iterator[None]:
         """A server on this store for the length of the block."""
-        more = {"FHIR_SERVER_STORE": f"sqlite:{self.store}", "FHIR_SERVER_PORT": str(self.port)}
+        own = {"FHIR_SERVER_STORE": f"sqlite:{self.store}", "FHIR_SERVER_PORT": str(self.port)}
+        more = {**ENVIRONMENT, **own, "FHIR_SERVER_DEMO": "true"}
         with self.log.open("ab") as errors:
             process = subprocess.Popen([*_COMMAND, "serve"], env={**os.environ, **more}, stdout=errors, stderr=errors)
         try:

@@ -10,7 +10,7 @@ import orjson
 
 from fhir_server.errors import FhirServerError
 from fhir_server.fhir.definitions import Definitions, load_definitions
-from fhir_server.fhir.xml_read import to_json
+from fhir_server.fhir.xml.read import to_json
 from tests.fuzz.case import Case
 from tests.fuzz.state import Key
 from tests.fuzz.wire import Response

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from lxml import etree
 
 from fhir_server.errors import FhirServerError
-from fhir_server.fhir.xml_write import to_xml
+from fhir_server.fhir.xml.write import to_xml
 from tests.fuzz import nasty
 from tests.fuzz.damage import damage_text, dump
 from tests.fuzz.targets import Resource, Targets

@@ -15,8 +15,8 @@ DOCUMENT = etree.fromstring(
 
 # https://hl7.org/fhir/R4/valueset-issue-type.html, those used.
 ISSUE_TYPES = {
-    "code-invalid", "conflict", "forbidden", "incomplete", "invalid", "not-found", "not-supported", "required",
-    "security", "structure", "value",
+    "code-invalid", "conflict", "exception", "forbidden", "incomplete", "invalid", "not-found", "not-supported",
+    "required", "security", "structure", "value",
 }  # fmt: skip
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from importers.tables import class_of, format_of, table
+from importers.tables import class_of, format_of, section_code_of, table
 
 LOINC = "http://loinc.org"
 TRE_A05 = "https://mos.esante.gouv.fr/NOS/TRE_A05-TypeDocComplementaire/FHIR/TRE-A05-TypeDocComplementaire"
 
 
-@pytest.mark.parametrize("name", ["code_systems", "document_classes", "format_codes"])
+@pytest.mark.parametrize(
+    "name", ["code_systems", "document_classes", "ebrim", "entry_templates", "format_codes", "section_codes"]
+)
 def test_every_table_says_where_it_comes_from(name: str) -> None:
     """A source line each."""
     assert len(table(name)["source"]) > 40
@@ -86,3 +88,17 @@ def test_every_published_type_has_a_class_and_every_format_is_published(shared_d
     formats = table("format_codes")
     for code in {*formats["templates"].values(), *formats["mediaTypes"].values(), formats["otherwise"]}:
         assert published[code] == next(uri for prefix, uri in formats["systems"].items() if code.startswith(prefix))
+
+
+@pytest.mark.parametrize(
+    ("templates", "expected"),
+    [
+        (("1.3.6.1.4.1.19376.1.5.3.1.3.19", "1.2.250.1.213.1.1.2.143"), "10160-0"),
+        (("1.2.250.1.213.1.1.2.75",), "8716-3"),
+        (("1.2.250.1.213.1.1.2.70",), None),
+        ((), None),
+    ],
+)
+def test_a_section_template_prescribes_its_code(templates: tuple[str, ...], expected: str | None) -> None:
+    """A chapter of laboratory results has the code of its chapter, which no table tells."""
+    assert section_code_of(templates) == expected

@@ -152,6 +152,14 @@ def test_each_entry_of_a_batch_stands_alone(open_server: Caller) -> None:
     assert found["resource"]["resourceType"] == "Bundle"
 
 
+def test_the_capability_statement_is_read_in_a_batch_too(open_server: Caller) -> None:
+    """As at its url."""
+    entries = [{"request": {"method": "GET", "url": "metadata"}}]
+    (entry,) = open_server.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries}).json()["entry"]
+    assert entry["response"]["status"] == "200 OK"
+    assert entry["resource"] == open_server.get("metadata").json()
+
+
 def test_a_body_that_is_no_batch_is_refused(open_server: Caller) -> None:
     """400 naming what is wrong."""
     for body, place in (

@@ -380,3 +380,28 @@ def test_criteria_are_a_search_and_want_its_right(house: House, value: str) -> N
             caller.delete(url),
         ]
         assert [each.status_code for each in answers] == codes
+
+
+def test_what_criteria_find_is_changed_by_the_right_of_the_write(house: House, value: str) -> None:
+    """A search may reach further than the right to change: what lies beyond is not there to be changed, 404."""
+
+    async def token() -> str:
+        async with services(house.settings) as parts:
+            now = parts.clock()
+            actor = await authenticate(parts.store.ledger, f"Bearer {house.medecin_traitant.token}", now=now)
+            scopes = ("user/Observation.rs", "patient/Observation.ud")
+            elsewhere = replace(actor, scopes=scopes, patients=("another",), jti="")
+            return await issue(parts.store.ledger, elsewhere, ttl=10**12, now=now)
+
+    made = house.medecin_traitant.post("Observation", _observation(house, value)).headers["location"]
+    caller = replace(house.medecin_traitant, token=asyncio.run(token()))
+    url = f"Observation?{_criteria(house, value)}"
+    assert caller.get(url).json()["total"] == 1
+    kind = {"Content-Type": "application/json-patch+json"}
+    for given in (
+        caller.put(url, _observation(house, value)),
+        caller.request("PATCH", url, headers=kind, content=b'[{"op":"replace","path":"/status","value":"amended"}]'),
+        caller.delete(url),
+    ):
+        assert given.status_code == 404
+    assert house.medecin_traitant.get(made).json()["meta"]["versionId"] == "1"

@@ -145,8 +145,10 @@ def test_a_patch_that_cannot_be_applied_changes_nothing(
 
 
 def test_what_the_server_says_of_a_version_is_not_patched(open_server: Caller, device: str) -> None:
-    """versionId and lastUpdated are what they would have been."""
+    """versionId and lastUpdated are what they would have been; a patch of nothing else changes nothing (DOC-20)."""
     changes = [*replaced("/meta/versionId", "77"), *replaced("/meta/lastUpdated", "1999-01-01T00:00:00Z")]
+    assert patch(open_server, device, changes).json()["meta"]["versionId"] == "1"
+    changes += [{"op": "add", "path": "/lotNumber", "value": "7"}]
     answer = patch(open_server, device, changes)
     assert answer.status_code == 200, answer.text
     assert answer.json()["meta"]["versionId"] == "2"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Caller, House
+from fhir_server.auth.actor import Actor
+from fhir_server.demo.build import Cast
+from tests.conftest import Caller, House, open_house
 
 INS = "urn:oid:1.2.250.1.213.1.4.10|279035121518989"
 
@@ -74,9 +78,72 @@ def test_a_deposit_names_its_patient_by_ins(house: House) -> None:
         "reference": house.cast["patient"]
     }
     observation["subject"] = {"reference": "Patient?identifier=urn:oid:1.2.250.1.213.1.4.10|299999999999999"}
-    assert house.other_doctor.post("Observation", observation).status_code == 412
+    assert house.other_doctor.post("Observation", observation).status_code == 404
 
 
 def test_a_patient_does_not_look_for_others(house: House) -> None:
     """A patient's search of Patient is of the own record."""
     assert _lookup(house.patient, "urn:oid:1.2.250.1.213.1.4.10|124018852493334", "2024-01-19").json()["total"] == 0
+
+
+def _gateway(_: Cast) -> Mapping[str, Actor]:
+    """A German gateway, and the software of a country that nobody let in."""
+    return {
+        name: Actor("ncp", f"Device/{country}", "Anna", "", keys=frozenset({f"country:{country}"}), country=country)
+        for name, country in (("gateway", "DE"), ("stranger", "PL"))
+    }
+
+
+def _opting_in(patient: str) -> dict[str, Any]:
+    """The Consent that lets a country ask (D10)."""
+    return {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": {
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
+        },
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": patient},
+        "performer": [{"reference": patient}],
+        "sourceAttachment": {"title": "Europe"},
+        "policy": [{"uri": "https://example.org/fhir-server/policy/cross-border"}],
+        "provision": {
+            "type": "permit",
+            "purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT"}],
+            "actor": [
+                {
+                    "role": {
+                        "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType",
+                                    "code": "IRCP"}]
+                    },
+                    "reference": {"identifier": {"system": "urn:iso:std:iso:3166", "value": "DE"}},
+                }
+            ],
+        },
+    }  # fmt: skip
+
+
+def test_a_gateway_finds_by_identifier_the_patients_who_opted_in(tmp_path: Path) -> None:
+    """ITI-78 and `patient.identifier`: nothing before the patient lets that country in, and then the record itself; of
+    nobody else, not by a name alone, not for another country."""
+    for house in open_house(tmp_path, _gateway):
+        asked = (
+            f"Patient?identifier={INS}",
+            f"Patient?identifier={INS}&birthdate=1979-03-28",
+            f"DocumentReference?status=current&patient.identifier={INS}",
+        )
+        assert [house.gateway.get(each).json()["total"] for each in asked] == [0, 0, 0]
+        assert house.patient.post("Consent", _opting_in(house.cast["patient"])).status_code == 201
+        found = [house.gateway.get(each).json() for each in asked]
+        assert [each["total"] for each in found[:2]] == [1, 1]
+        assert f"Patient/{found[0]['entry'][0]['resource']['id']}" == house.cast["patient"]
+        named = house.gateway.get(f"DocumentReference?status=current&patient={house.cast['patient']}").json()
+        assert found[2]["total"] == named["total"]
+        nothing = (
+            f"Patient?identifier={INS}&birthdate=1979-03-29",
+            f"Patient?identifier={INS[:-1]}8",
+            "Patient?identifier=urn:oid:1.2.250.1.213.1.4.10|124018852493334",
+            "Patient?name=PAT-TROIS",
+        )
+        assert [house.gateway.get(each).json()["total"] for each in nothing] == [0, 0, 0, 0]
+        assert [house.stranger.get(each).json()["total"] for each in asked] == [0, 0, 0]

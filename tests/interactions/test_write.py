@@ -212,6 +212,26 @@ def test_binary_goes_in_and_out_raw_and_as_a_resource(open_server: Caller) -> No
     assert open_server.post("Binary", {k: v for k, v in resource.items() if k != "id"}).status_code == 201
 
 
+def test_content_is_updated_raw(open_server: Caller) -> None:
+    """R4: PUT of a native content type under a Binary's id, as POST takes it (binary.html#rest)."""
+    made = open_server.request("POST", "Binary", content=b"one", headers={"Content-Type": "text/plain"})
+    url = made.headers["location"].partition("/_history")[0]
+    given = open_server.request("PUT", url, content=b"%PDF-2", headers={"Content-Type": "application/pdf"})
+    assert given.status_code == 200
+    now = open_server.get(url)
+    assert (now.content, now.headers["content-type"], now.headers["etag"]) == (b"%PDF-2", "application/pdf", 'W/"2"')
+
+
+def test_the_open_server_takes_what_is_of_several_patients(open_server: Caller) -> None:
+    """Nothing is in anybody's record there; with authorization a Group of two is refused."""
+    patients = [open_server.post("Patient", {"resourceType": "Patient"}).json()["id"] for _ in range(2)]
+    member = [{"entity": {"reference": f"Patient/{each}"}} for each in patients]
+    group = {"resourceType": "Group", "type": "person", "actual": True, "member": member}
+    assert open_server.post("Group", group).status_code == 201
+    for each in patients:
+        assert open_server.get(f"Group?member=Patient/{each}").json()["total"] == 1
+
+
 def test_methods_that_do_not_fit_are_refused(open_server: Caller) -> None:
     """405 for a method no url of that shape has, 501 for an operation that is not here."""
     answer = open_server.post("Device/x", DEVICE)

@@ -213,6 +213,7 @@ def test_links_in_the_narrative_of_a_transaction_are_resolved(open_server: Calle
     assert stored["extension"][0]["valueCanonical"] == full_url
 
 
+@pytest.mark.leak("L11")
 def test_a_block_holds_in_the_answer_of_a_transaction_too(own_house: House) -> None:
     """L11: no echo to whoever may not read."""
     house = own_house

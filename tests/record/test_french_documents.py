@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 from base64 import b64decode
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from fhir_server.app import services
 from fhir_server.context import Services
+from fhir_server.record.incoming import Wanted, prepared
 from fhir_server.record.migration import IMPORTER, Outcome, import_one
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import TRUE
@@ -22,24 +24,37 @@ from fhir_server.settings import Settings
 CODES = {"900", "901", "902", "903", "904", "905", "906", "conflict"}
 
 
-async def _alone(path: Path, folder: Path) -> Outcome:
-    """Import one document into an empty record, making its patient."""
+async def _alone(path: Path, folder: Path) -> tuple[Outcome, dict[str, int]]:
+    """Import one document into an empty record, making its patient; how many resources are in it then."""
     async with services(Settings(store=f"sqlite:{folder / path.name}.db")) as parts:
-        return await import_one(parts, path, create_patient=True, mode="migration", dry_run=False)
+        outcome = await import_one(parts, path, create_patient=True, mode="migration", dry_run=False)
+        return outcome, await parts.store.system().counts()
 
 
 @pytest.mark.shared_data
-def test_each_document_alone_is_stored_or_refused_with_a_code(shared_data: Path, tmp_path: Path) -> None:
-    """No exception, and few refusals: 906 for identities that are wrong under a real INS, or for an id that is none."""
+def test_each_document_alone_is_stored_whole_or_refused_with_a_code(shared_data: Path, tmp_path: Path) -> None:
+    """No exception, and few refusals: 906 for identities that are wrong under a real INS, or for an id that is none.
 
-    async def all_() -> list[Outcome]:
+    What is in the record is what the conversion made, resource for resource; every entry is accounted for.
+    """
+
+    async def all_() -> list[tuple[Outcome, dict[str, int]]]:
         return [await _alone(path, tmp_path) for path in sorted((shared_data / "cda" / "fr").rglob("*.xml"))]
 
-    outcomes = asyncio.run(all_())
-    assert len(outcomes) == 100
-    refused = {each.path.name: each.codes for each in outcomes if each.refused}
+    found = asyncio.run(all_())
+    assert len(found) == 100
+    refused = {each.path.name: each.codes for each, _ in found if each.refused}
     assert {code for codes in refused.values() for code in codes} <= {"906"}
     assert len(refused) <= 12
+    for outcome, stored in found:
+        if not outcome.refused:
+            made = prepared(outcome.path.read_bytes(), None, Wanted(strict=False)).conversion
+            assert stored == Counter(["Patient", *(each["resourceType"] for each in made.resources)]), outcome.path.name
+            [report] = [each.report for each in outcome.documents]
+            assert report
+            entries = report.entries
+            assert entries.total == entries.mapped + entries.narrative_only + entries.failed == len(report.outcomes)
+            assert entries.failed == 0
 
 
 @pytest.mark.shared_data
@@ -74,20 +89,25 @@ def test_the_whole_folder_into_one_record_mixes_nothing(shared_data: Path, tmp_p
 def test_a_clean_chain_ends_with_its_newest_version_current(
     shared_data: Path, tmp_path: Path, first: str, second: str
 ) -> None:
-    """The replaced document is superseded."""
+    """The replaced document is superseded; the other order of the two gives the same record (in a migration)."""
     folder = shared_data / "cda" / "fr" / "hl7v2-exemples"
 
-    async def chain() -> tuple[list[str], list[dict[str, Any]]]:
-        async with services(Settings(store=f"sqlite:{tmp_path / 'record.db'}", ins_policy="lenient")) as parts:
+    async def chain(mode: str, *names: str) -> tuple[list[str], dict[str, str], dict[str, int]]:
+        store = f"sqlite:{tmp_path / mode}.db"
+        async with services(Settings(store=store, ins_policy="lenient")) as parts:
             outcomes = [
-                await import_one(parts, folder / f"{name}.xml", create_patient=True, mode="strict", dry_run=False)
-                for name in (first, second)
+                await import_one(parts, folder / f"{name}.xml", create_patient=True, mode=mode, dry_run=False)
+                for name in names
             ]
-            return [each.status for each in outcomes], await _documents(parts)
+            documents = {each["masterIdentifier"]["value"]: each["status"] for each in await _documents(parts)}
+            return [each.status for each in outcomes], documents, await parts.store.system().counts()
 
-    statuses, documents = asyncio.run(chain())
+    statuses, documents, counts = asyncio.run(chain("strict", first, second))
     assert statuses == ["created", "superseding"]
-    assert [each["status"] for each in documents] == ["superseded", "current"]
+    assert list(documents.values()) == ["superseded", "current"]
+    backwards, same, again = asyncio.run(chain("migration", second, first))
+    assert backwards == ["created", "superseded"]
+    assert (same, again) == (documents, counts)
 
 
 def _expected(shared_data: Path) -> list[dict[str, Any]]:

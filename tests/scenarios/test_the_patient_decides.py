@@ -80,7 +80,7 @@ def test_a_document_is_pushed_read_masked_and_every_access_is_seen(own_house: Ho
     assert raw.content == CDA
     assert raw.headers["content-disposition"] == "attachment"
 
-    search = f"DocumentReference?patient={house.cast['patient']}&_total=accurate"
+    search = f"DocumentReference?patient={house.cast['patient']}&status:not=entered-in-error&_total=accurate"
     before = house.care_team.get(search).json()
     directive = mask(house, document)
 

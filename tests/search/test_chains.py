@@ -284,6 +284,10 @@ def test_chains_find_what_their_words_say(
         ("Observation", "performer:Patient.identifier", "s|1", None),
         ("Communication", "recipient:Patient.identifier", "s|1", None),
         ("Observation,Condition", "patient.identifier", "s|1", TokenIs("identifier", "s", "1")),
+        ("Patient", "identifier", "s|1", TokenIs("identifier", "s", "1")),
+        ("Patient", "identifier", "1", None),
+        ("Patient", "identifier:of-type", "s|c|1", None),
+        ("Observation", "identifier", "s|1", None),
     ],
 )  # fmt: skip
 def test_a_search_may_name_its_patient_by_an_identifier(

@@ -33,6 +33,7 @@ from fhir_server.search.predicate import (
     Referred,
     RefersTo,
     Rng,
+    SomeRef,
     StringIs,
     Together,
     TokenIs,
@@ -310,6 +311,24 @@ def test_all_refs_wants_every_known_record_resource_live_and_right(
     assert holds(negate(AllRefs(UNMASKED)), ROW, refs) is not answer
 
 
+@pytest.mark.parametrize(
+    ("targets", "answer"),
+    [
+        ([], False),
+        ([(OPEN, True)], True),
+        ([(OPEN, True), (HIDDEN, True)], True),
+        ([(OPEN, False)], False),
+        ([(HIDDEN, True)], False),
+        ([(PUBLIC, True)], False),
+    ],
+)
+def test_some_ref_wants_one_record_resource_live_and_right(targets: list[tuple[Facts, bool]], answer: bool) -> None:
+    """Deleted and public ones do not count, none at all is not enough."""
+    refs = Linked(targets, [])
+    assert holds(SomeRef(UNMASKED), ROW, refs) is answer
+    assert holds(negate(SomeRef(UNMASKED)), ROW, refs) is not answer
+
+
 @pytest.mark.parametrize(("referrers", "answer"), [([], False), ([HIDDEN], False), ([HIDDEN, OPEN], True)])
 def test_any_ref_wants_one_that_links_here(referrers: list[Facts], answer: bool) -> None:
     """Some live resource with a link to this one is right."""
@@ -353,7 +372,7 @@ def test_a_hop_leads_to_live_rows_that_the_caller_sees(hop: Predicate, answer: b
 
 def test_following_links_without_the_links_is_an_error() -> None:
     """Neither true nor false would be safe."""
-    for asked in (AllRefs(TRUE), AnyRef(TRUE), conj(Eq("patient", "p1"), AllRefs(TRUE))):
+    for asked in (AllRefs(TRUE), SomeRef(TRUE), AnyRef(TRUE), conj(Eq("patient", "p1"), AllRefs(TRUE))):
         with pytest.raises(ValueError, match="links"):
             holds(asked, ROW)
 

@@ -11,6 +11,7 @@ from fhir_server.search.predicate import (
     FALSE,
     TRUE,
     AllRefs,
+    AnyRef,
     Bit,
     Chained,
     Eq,
@@ -20,6 +21,8 @@ from fhir_server.search.predicate import (
     Together,
     TokenIs,
     Words,
+    conj,
+    disj,
     negate,
 )
 from fhir_server.storage.interface import Snapshot, Store, Version
@@ -65,6 +68,8 @@ async def test_changes_come_the_last_written_first(store: Store, clock: Clock) -
     assert await changed(store, "Condition", "Never") == ["c/2", "c/1"]
     assert await changed(store, patients=("p2",)) == ["b/2", "b/1"]
     assert await changed(store, "Condition", patients=("p1",)) == ["c/2", "c/1"]
+    assert await changed(store, patients=(None,)) == ["x/1"]
+    assert await changed(store, patients=(None, "p2")) == ["b/2", "x/1", "b/1"]
     assert await changed(store, patients=()) == await changed(store, "Never") == await changed(store, limit=0) == []
 
 
@@ -88,6 +93,32 @@ async def test_changes_are_judged_as_a_history_is(store: Store, clock: Clock) ->
     await put(store, write("Condition/k", labels=frozenset({"PSY"})))
     await put(store, deletion("Condition/k", 2))
     assert await changed(store, "Condition", visible=Has("labels", "PSY")) == ["k/2", "k/1"]
+
+
+async def test_changes_of_what_few_can_see_are_judged_alike(store: Store) -> None:
+    """By who wrote it, by the documents that point to it; a deletion too, to which no fact leads any more."""
+    mine, document = frozenset({"rpps:1"}), conj(Eq("rtype", "DocumentReference"), of("p1"))
+    for step in (
+        write("DocumentReference/d", links=frozenset({"Binary/a"})),
+        write("DocumentReference/e", patient="p2", links=frozenset({"Binary/b"})),
+        write("Binary/a", patient=None),
+        write("Binary/b", patient=None),
+        write("Binary/c", patient=None, authors=mine),
+        write("Binary/e", patient=None, authors=mine),
+        deletion("Binary/e", 2),
+        write("Observation/o", authors=mine),
+        write("Observation/n"),
+        write("Observation/o", version=2),
+    ):
+        await put(store, step)
+    content = conj(Eq("rtype", "Binary"), AnyRef(document))
+    fresh = conj(Eq("rtype", "Binary"), Has("authors", "rpps:1"), negate(AnyRef(TRUE)))
+    nobodys = disj(content, fresh, of("p1"))
+    assert await changed(store, "Binary", visible=nobodys, patients=(None,)) == ["e/2", "e/1", "c/1", "a/1"]
+    wrote = conj(of("p1"), Has("authors", "rpps:1"))
+    assert await changed(store, "Observation", visible=wrote, patients=("p1",)) == []
+    await put(store, write("Observation/n", version=2, authors=mine))
+    assert await changed(store, "Observation", visible=wrote, patients=("p1",)) == ["n/2"]
 
 
 async def pages_of(snapshot: Snapshot, limit: int, visible: Predicate, **more: object) -> list[list[Version]]:

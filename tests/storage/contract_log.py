@@ -158,6 +158,43 @@ async def test_of_many_first_uses_just_one_is_first(store: Store) -> None:
     assert sum(await asyncio.gather(*(store.ledger.delete("jti", "a") for _ in range(30)))) == 1
 
 
+async def test_of_many_that_take_a_value_one_has_it(store: Store, clock: Clock) -> None:
+    """Single use: however they come together; nobody takes what has expired."""
+    ledger = store.ledger
+    await ledger.put("code", "a", b"1", expires=NOON + 10)
+    assert sorted(await asyncio.gather(*(ledger.take("code", "a") for _ in range(30))), key=bool)[-2:] == [None, b"1"]
+    assert await ledger.get("code", "a", now=NOON) is None
+    await ledger.put("code", "a", b"2", expires=NOON + 10)
+    clock.now = NOON + 10
+    assert await ledger.take("code", "a") is None
+
+
+async def test_of_many_that_swap_a_value_one_finds_it(store: Store, clock: Clock) -> None:
+    """Compare and set: nothing changes for the others, nor where there is no value any more."""
+    ledger = store.ledger
+    await ledger.put("grant", "a", b"0", expires=NOON + 10)
+    swaps = (ledger.swap("grant", "a", b"0", b"%d" % n, expires=NOON + 20) for n in range(1, 30))
+    assert sum(await asyncio.gather(*swaps)) == 1
+    kept = await ledger.get("grant", "a", now=NOON + 19)
+    assert kept not in (b"0", None)
+    assert not await ledger.swap("grant", "b", b"", b"1", expires=None)
+    clock.now = NOON + 20
+    assert not await ledger.swap("grant", "a", kept, b"x", expires=None)
+
+
+async def test_the_keys_of_a_kind_are_told_by_their_beginning(store: Store) -> None:
+    """Live ones, of that kind alone, in order; the prefix is no pattern."""
+    ledger = store.ledger
+    for key in ("b:2", "a:1", "a:2", "a%", "aé"):
+        await ledger.put("of", key, b"", expires=None)
+    await ledger.put("of", "a:3", b"", expires=NOON + 1)
+    await ledger.put("other", "a:4", b"", expires=None)
+    assert await ledger.keys("of", prefix="a:", now=NOON) == ["a:1", "a:2", "a:3"]
+    assert await ledger.keys("of", prefix="a:", now=NOON + 1) == ["a:1", "a:2"]
+    assert await ledger.keys("of", prefix="a%", now=NOON) == ["a%"]
+    assert await ledger.keys("of", now=NOON + 1) == ["a%", "a:1", "a:2", "aé", "b:2"]
+
+
 async def test_what_has_expired_is_cleared_away_unseen(store: Store, clock: Clock) -> None:
     """Hundreds of dead values do not trouble the live one."""
     for n in range(300):

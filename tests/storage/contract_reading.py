@@ -20,6 +20,7 @@ from fhir_server.search.predicate import (
     Eq,
     Has,
     RefersTo,
+    SomeRef,
     TokenIs,
     conj,
     disj,
@@ -298,6 +299,28 @@ async def test_all_refs_asks_every_record_target_to_be_live_and_to_satisfy(store
     await put(store, deletion("DocumentReference/open", 2))
     assert ids(await found(store, "Composition", visible=rule)) == ["none"]
     assert await one(store, "Composition/one", rule) is None
+
+
+async def test_some_ref_wants_one_live_linked_record_row_to_satisfy(store: Store) -> None:
+    """Unlike AllRefs: none at all is not enough, nor is a deleted one, a public one or one that never was."""
+    await put(
+        store,
+        write("DocumentReference/open"),
+        write("DocumentReference/masked", vis=MASQUE_PS),
+        write("Practitioner/x"),
+        write("List/none", links=frozenset({"Practitioner/x", "Encounter/never"})),
+        write("List/hidden", links=frozenset({"DocumentReference/masked"})),
+        write("List/both", links=frozenset({"DocumentReference/open", "DocumentReference/masked"})),
+    )
+    rule = SomeRef(UNMASKED)
+    assert ids(await found(store, "List", visible=rule)) == ["both"]
+    assert ids(await found(store, "List", visible=negate(rule))) == ["none", "hidden"]
+    assert await one(store, "List/both", rule) is not None
+    assert await one(store, "List/hidden", rule) is None
+    assert await one(store, "List/none", rule) is None
+    await put(store, deletion("DocumentReference/open", 2))
+    assert await found(store, "List", visible=rule) == []
+    assert await one(store, "List/both", rule) is None
 
 
 async def test_a_link_counts_from_the_moment_its_target_is_written(store: Store) -> None:

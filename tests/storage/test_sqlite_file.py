@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from fhir_server.search.entries import Entries, Prose, Ref, Token
-from fhir_server.search.predicate import RefersTo, TokenIs, Words
+from fhir_server.search.predicate import Has, RefersTo, TokenIs, Words, conj, negate
 from fhir_server.storage import open_store, system_clock
 from fhir_server.storage.interface import Commit, PolicyGuard, Stale, Store, Taken
 from fhir_server.storage.sqlite import database
 from fhir_server.storage.sqlite.database import APPLICATION_ID, NotOurs, TooNew
-from tests.storage.making import NOON, Clock, audit_row, counted, found, ids, one, put, write
+from tests.storage.making import NOON, Clock, audit_row, counted, found, ids, of, one, put, write
 
 
 @pytest.fixture
@@ -125,13 +125,14 @@ async def test_a_file_of_an_older_schema_is_brought_up_with_its_data(
         taken.append("third")
         connection.execute("INSERT INTO added VALUES (1)")
 
-    monkeypatch.setattr(database, "STEPS", (*database.STEPS, second, third))
+    steps = (*database.STEPS, second, third)
+    monkeypatch.setattr(database, "STEPS", steps)
     for _ in range(2):
         store = open_store(str(path))
         assert await counted(store, "Observation") == 1
         await store.close()
     assert taken == ["second", "third"]
-    assert pragma(path, "user_version") == 4
+    assert pragma(path, "user_version") == 1 + len(steps)
 
 
 def schema(path: Path) -> set[tuple[str, str]]:
@@ -142,6 +143,33 @@ def schema(path: Path) -> set[tuple[str, str]]:
     return {(name, " ".join(sql.split())) for name, sql in rows}
 
 
+def back_to_schema_3(connection: sqlite3.Connection) -> None:
+    """Facts with many values by row; no way to what is deleted."""
+    connection.execute("DROP INDEX of_deleted")
+    rows = connection.execute("SELECT rid, fact, value FROM multi").fetchall()
+    connection.execute("DROP TABLE multi")
+    connection.execute("CREATE TABLE multi (rid, fact, value, PRIMARY KEY (rid, fact, value)) WITHOUT ROWID")
+    connection.executemany("INSERT INTO multi VALUES (?, ?, ?)", rows)
+    connection.execute("PRAGMA user_version = 3")
+
+
+async def test_schema_3_is_brought_up_with_its_facts(path: Path, tmp_path: Path) -> None:
+    """Rows are found by who wrote them, as before."""
+    store = open_store(str(path))
+    await put(store, write("Observation/o1", authors=frozenset({"rpps:1"})), write("Observation/o2"))
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        back_to_schema_3(connection)
+    connection.close()
+    store = open_store(str(path))
+    wrote = Has("authors", "rpps:1")
+    assert ids(await found(store, "Observation", visible=conj(of("p1"), wrote))) == ["o1"]
+    assert ids(await found(store, "Observation", visible=conj(of("p1"), negate(wrote)))) == ["o2"]
+    await store.close()
+    await open_store(str(tmp_path / "new.db")).close()
+    assert schema(path) == schema(tmp_path / "new.db")
+
+
 async def test_schema_1_is_brought_up_and_can_be_indexed_again(path: Path, tmp_path: Path) -> None:
     """Its resources are there as before; words are found from the next reindex on."""
     text = Entries(tokens=(Token("code", None, "x"),), prose=(Prose("_content", "mots"),))
@@ -149,6 +177,8 @@ async def test_schema_1_is_brought_up_and_can_be_indexed_again(path: Path, tmp_p
     (made,) = await put(store, write("Observation/o1", entries=text))
     await store.close()
     with sqlite3.connect(path) as connection:
+        back_to_schema_3(connection)
+        connection.execute("DROP TABLE encryption")
         connection.execute("DROP TABLE words")
         connection.execute("DROP INDEX referrer")
         connection.execute("CREATE INDEX referrer ON link (target, rid, pid)")
@@ -164,6 +194,23 @@ async def test_schema_1_is_brought_up_and_can_be_indexed_again(path: Path, tmp_p
     assert await counted(store, "Observation", where=Words("_content", ("mots",))) == 0
     assert await store.system().reindex([(made, text)]) == 1
     assert await counted(store, "Observation", where=Words("_content", ("mots",))) == 1
+    await store.close()
+    await open_store(str(tmp_path / "new.db")).close()
+    assert schema(path) == schema(tmp_path / "new.db")
+
+
+async def test_schema_2_is_brought_up_as_it_is(path: Path, tmp_path: Path) -> None:
+    """It is not encrypted; nothing in it changes."""
+    store = open_store(str(path))
+    (made,) = await put(store, write("Observation/o1"))
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        back_to_schema_3(connection)
+        connection.execute("DROP TABLE encryption")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    store = open_store(str(path))
+    assert await one(store, "Observation/o1") == made
     await store.close()
     await open_store(str(tmp_path / "new.db")).close()
     assert schema(path) == schema(tmp_path / "new.db")

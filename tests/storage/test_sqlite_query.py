@@ -108,7 +108,6 @@ async def steps(store: SqliteStore, plan: Plan, visible: Predicate) -> list[str]
         Referred("Observation", "subject", TokenIs("code", "urn:s", "x"), CONSENT),
         negate(Referred("Observation", "subject", TRUE, CONSENT)),
     ],
-    ids=repr,
 )
 @pytest.mark.parametrize("few", [0, 100], ids=["scanning", "from the leaf"])
 async def test_no_table_is_read_from_end_to_end_for_one_patient(
@@ -179,6 +178,40 @@ async def test_a_search_begins_with_the_leaf_that_finds_fewest(store: SqliteStor
     assert "c7" in first
     assert "final" not in first
     assert ids(await found(store, "Observation", where=both, patients=("p1",))) == ["n7"]
+
+
+@pytest.mark.parametrize(
+    "where", [TRUE, TokenIs("code", "urn:s", "x"), negate(TokenIs("code", "urn:s", "x"))], ids=repr
+)
+async def test_who_sees_only_what_they_wrote_begins_there(store: SqliteStore, where: Predicate) -> None:
+    """What is hidden from them is not looked at, however much it is: nothing can be told of it by the time."""
+    wrote = disj(Has("authors", "rpps:1"), conj(Eq("rtype", "Task"), Has("participants", "rpps:1")))
+    visible = conj(of("p1"), wrote, negate(Has("labels", "PSY")))
+    for n in range(200):
+        await put(store, write(f"Observation/n{n}", entries=FULL))
+    await put(store, write("Observation/mine", entries=FULL, authors=frozenset({"rpps:1"})))
+    plan = Plan(("Observation",), where, ("p1",))
+    async with store.snapshot() as snapshot:
+        asked = Query(snapshot._reader, plan, visible)
+        for text, args in (*asked.statements(), asked.counting()):
+            given = snapshot._cursor.execute(f"EXPLAIN QUERY PLAN {text}", args).fetchall()
+            (entered,) = [step[3] for step in given if step[3].startswith("SEARCH r ")]
+            assert "INTEGER PRIMARY KEY" in entered
+            assert any("SEARCH m USING PRIMARY KEY (cid=? AND fact=? AND value=?)" in step[3] for step in given)
+    assert ids(await found(store, "Observation", where=where, visible=visible)) == (
+        [] if where == negate(TokenIs("code", "urn:s", "x")) else ["mine"]
+    )
+
+
+async def test_content_is_entered_through_its_documents(store: SqliteStore) -> None:
+    """Not through all content there is."""
+    document = conj(Eq("rtype", "DocumentReference"), of("p1"))
+    visible = conj(Eq("rtype", "Binary"), AnyRef(document))
+    await put(store, write("Binary/a", patient=None), write("DocumentReference/d", links=frozenset({"Binary/a"})))
+    given = await steps(store, Plan(("Binary",)), visible)
+    assert any("by_record (cid=? AND type=?)" in step for step in given)
+    assert not any("SEARCH r USING INDEX by_type" in step for step in given)
+    assert ids(await found(store, "Binary", visible=visible)) == ["a"]
 
 
 @pytest.mark.parametrize("few", [0, 10**9], ids=["scanning", "from a leaf"])

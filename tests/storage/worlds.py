@@ -34,6 +34,7 @@ from fhir_server.search.predicate import (
     Referred,
     RefersTo,
     Rng,
+    SomeRef,
     StringIs,
     Together,
     TokenIs,
@@ -211,7 +212,7 @@ class World:
         past: list[tuple[Version, Entries]],
         types: Sequence[str],
         visible: Predicate,
-        patients: Sequence[str] | None,
+        patients: Sequence[str | None] | None,
         since: int | None,
         at: tuple[int, int] | None,
     ) -> list[tuple[str, int]]:
@@ -323,6 +324,7 @@ def _nodes(inner: st.SearchStrategy[Predicate]) -> st.SearchStrategy[Predicate]:
         st.builds(Or, several),
         st.builds(AllRefs, inner),
         st.builds(AnyRef, inner),
+        st.builds(SomeRef, inner),
         st.builds(Chained, PARAM, types, inner, _SEEN),
         st.builds(Referred, st.sampled_from((*TYPES, "Condition")), PARAM, inner, _SEEN),
     )

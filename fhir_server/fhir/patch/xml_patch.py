@@ -15,8 +15,8 @@ from fhir_server.fhir.definitions import Definitions
 from fhir_server.fhir.patch import MOST_OPERATIONS, inapplicable
 from fhir_server.fhir.patch.xml_selector import Selectors, Target, attribute_name
 from fhir_server.fhir.xml import Element, attributes, declare, elements, is_element, local_name, parse_document, splice
-from fhir_server.fhir.xml_read import resource_json
-from fhir_server.fhir.xml_write import to_xml
+from fhir_server.fhir.xml.read import resource_json
+from fhir_server.fhir.xml.write import to_xml
 
 # RFC 7351 names the first, and says where the operations are to be found: in the root, whatever it is called.
 _ROOTS: Final = ("patch", "diff")

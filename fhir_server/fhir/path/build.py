@@ -24,6 +24,7 @@ from fhir_server.fhir.path.tree import (
     Special,
     TypeOperation,
     Unary,
+    type_name,
 )
 from fhir_server.fhir.path.types import TypeTest, type_test
 
@@ -109,7 +110,7 @@ class Builder:
 
     def _call(self, of: Step, name: str, arguments: tuple[Expression, ...], focus: Types) -> Step:
         if name in ("is", "as", "ofType") and len(arguments) == 1:
-            return self._type_operation(name, of, _type_name(arguments[0]))
+            return self._type_operation(name, of, type_name(arguments[0]))
         if name == "sort":
             return self._sort(of, arguments)
         function = LIBRARY.get(name)
@@ -205,12 +206,3 @@ def _called(function: Function, of: Run, arguments: tuple[Run, ...]) -> Run:
         return result
 
     return eagerly
-
-
-def _type_name(argument: Expression) -> str:
-    match argument:
-        case Member(None, name):
-            return name
-        case Member(Member(None, namespace), name):
-            return f"{namespace}.{name}"
-    raise PathError("the name of a type was expected")

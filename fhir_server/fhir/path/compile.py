@@ -7,6 +7,7 @@ resource is seen.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from fhir_server.fhir.definitions import Definitions
@@ -23,6 +24,7 @@ from fhir_server.fhir.path.tree import (
     Member,
     Special,
     TypeOperation,
+    type_name,
 )
 
 # What `resolve()` yields: the reference, of which nothing but the type of its target is known.
@@ -36,9 +38,14 @@ def compile_path(text: str, definitions: Definitions, focus: str) -> Path:
     FHIRPath, for elements and types that R4 does not have, and for what is not built.
     """
     try:
-        return compile_tree(parse(text), definitions, focus)
+        return compile_tree(parsed(text), definitions, focus)
     except RecursionError:
         raise PathError("nested too deeply") from None
+
+
+# The dates of clinical resources are one expression over thirty types, and compiled for each.
+parsed: Final = lru_cache(maxsize=1024)(parse)
+"""The tree of an expression that comes with the server, or that it was told to search by."""
 
 
 def compile_tree(expression: Expression, definitions: Definitions, focus: str) -> Path:
@@ -90,7 +97,7 @@ class _Compiler:
     def _call(self, of: Path, name: str, arguments: tuple[Expression, ...]) -> Path:
         match name, arguments:
             case (("as" | "ofType" | "is"), (argument,)):
-                return self._type_operation(name, of, _type_name(argument))
+                return self._type_operation(name, of, type_name(argument))
             case "where", (criterion,):
                 return self._where(of, criterion)
             case "exists", ():
@@ -163,12 +170,3 @@ def _boolean(path: Path) -> Path:
     if path.types not in ((), ("boolean",)):
         raise PathError("a condition was expected")
     return path
-
-
-def _type_name(argument: Expression) -> str:
-    match argument:
-        case Member(None, name):
-            return name
-        case Member(Member(None, namespace), name):
-            return f"{namespace}.{name}"
-    raise PathError("the name of a type was expected")

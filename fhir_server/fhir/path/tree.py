@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from fhir_server.fhir.path.tokens import PathError
+
 
 @dataclass(frozen=True, slots=True)
 class Literal:
@@ -88,3 +90,13 @@ class TypeOperation:
 
 
 Expression: TypeAlias = Literal | Empty | Special | Constant | Member | Call | Item | Unary | Binary | TypeOperation
+
+
+def type_name(argument: Expression) -> str:
+    """The name of the type that stands as an argument: `Patient`, `FHIR.Patient`. Raises PathError for what is none."""
+    match argument:
+        case Member(None, name):
+            return name
+        case Member(Member(None, namespace), name):
+            return f"{namespace}.{name}"
+    raise PathError("the name of a type was expected")

@@ -8,6 +8,7 @@ systems, units), what is in extensions, and contained resources, which are resou
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import unescape as unescape_html
 from itertools import islice
 from typing import Any, Final, TypeAlias
@@ -56,8 +57,9 @@ class Layouts:
     def of(self, type_: str) -> Layout:
         """The layout of a type; without the properties that lead to no text."""
         if type_ not in self._made:
+            known = set(self._made)
             self._make(type_)
-            self._prune()
+            _prune([layout for name, layout in self._made.items() if name not in known])
         return self._made[type_]
 
     def _make(self, type_: str) -> Layout:
@@ -73,11 +75,12 @@ class Layouts:
                 layout[name] = self._make(inner)
         return layout
 
-    def _prune(self) -> None:
-        """Takes out what leads to nothing, until nothing does."""
-        while idle := [(of, name) for of in self._made.values() for name, inner in of.items() if inner == {}]:
-            for of, name in idle:
-                del of[name]
+
+def _prune(layouts: Sequence[Layout]) -> None:
+    """Takes out what leads to nothing, until nothing does."""
+    while idle := [(of, name) for of in layouts for name, inner in of.items() if inner == {}]:
+        for of, name in idle:
+            del of[name]
 
 
 def add(resource: dict[str, Any], layout: Layout, sink: Sink) -> None:

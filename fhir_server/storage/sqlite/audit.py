@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fhir_server.storage.interface import AuditEntry, AuditRow
+from fhir_server.storage.sqlite import ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Let go of the rows up to one, and keep what is said of it."""
+
+    until: int
+    keep: ledger.Put
+
+
+def prune(cursor: sqlite3.Cursor, job: Prune, now: int) -> int:
+    """Do it within the writer's transaction; how many rows went."""
+    ledger.apply(cursor, job.keep, now)
+    return cursor.execute("DELETE FROM audit WHERE seq <= ?", (job.until,)).rowcount
+
 
 _SELECT: Final = "SELECT a.seq, a.id, a.cid, a.time, a.body, a.hash FROM audit AS a"
 

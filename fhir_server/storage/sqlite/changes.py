@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from fhir_server.search.predicate import Predicate
 from fhir_server.storage.sqlite import start
-from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts, all_of
+from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts, all_of, among_rids, joined
 from fhir_server.storage.sqlite.compile import Compiler
 from fhir_server.storage.sqlite.reader import Reader
 
 _END: Final = 1 << 62
 _MOST_AT_ONCE: Final = 1000
+_BY_SEEN: Final = "NOT INDEXED"
 
 
 def moments(since: int | None, at: tuple[int, int] | None) -> Clause:
@@ -31,6 +32,13 @@ def moments(since: int | None, at: tuple[int, int] | None) -> Clause:
     return all_of(*parts) if parts else EVERY
 
 
+def _index(scope: start.Scope, *, by_time: bool) -> str:
+    """The index that has the rows of the scope together, in whatever order."""
+    if scope.cids is None:
+        return "by_type"
+    return "by_time" if by_time else "by_record"
+
+
 class Changes:
     """One question about the versions of many resources."""
 
@@ -38,7 +46,7 @@ class Changes:
         self,
         reader: Reader,
         types: Sequence[str],
-        patients: Sequence[str] | None,
+        patients: Sequence[str | None] | None,
         visible: Predicate,
         since: int | None,
         at: tuple[int, int] | None,
@@ -51,6 +59,8 @@ class Changes:
         shown = reader.remembered.condition(compiler, visible)
         # Of a deleted resource the tables no longer tell all: it is left to the memory reader.
         self._asked = all_of(Clause(f"(r.deleted = 1 OR {shown.text})", shown.args), moments(since, at))
+        self._seen = reader.remembered.seen(compiler, visible) if self._scope else None
+        self._entry: str | None = None
         self._since = since
         self._first = 0 if since is None else self._place(since)
         self._last = self._place(_END if at is None else at[1])
@@ -69,7 +79,7 @@ class Changes:
 
     def _select(self, scope: start.Scope, last: int, limit: int) -> Clause:
         found = all_of(Clause("v.vid >= ? AND v.vid < ?", (self._first, last)), scope.confined(), self._asked)
-        if self._few(scope):
+        if self._begun(scope):
             rows, found = self._gathered(scope, found)
         else:
             rows = "version AS v CROSS JOIN resource AS r ON r.rid = v.rid"
@@ -84,15 +94,32 @@ class Changes:
         )
 
     def _gathered(self, scope: start.Scope, found: Clause) -> tuple[str, Clause]:
-        entry = scope.all(by_time=self._since is not None)
         if self._since is not None:
             found = all_of(Clause("r.time >= ?", (self._since,)), found)
-        return f"resource AS r {entry} CROSS JOIN version AS v INDEXED BY version_of ON v.rid = r.rid", found
+        if self._entry == _BY_SEEN:
+            found = all_of(among_rids(self._within_sight(scope)), found)
+        return f"resource AS r {self._entry} CROSS JOIN version AS v INDEXED BY version_of ON v.rid = r.rid", found
 
-    def _few(self, scope: start.Scope) -> bool:
-        found = scope.confined()
-        rows = Clause(f"SELECT 1 FROM resource AS r {scope.all()} WHERE {found.text}", found.args)
+    def _begun(self, scope: start.Scope) -> bool:
+        """Whether the versions are gathered: of what can be seen, or of what is confined to records, if few."""
+        if self._entry is None and self._seen and self._few(self._within_sight(scope)):
+            self._entry = _BY_SEEN
+        if self._entry is None:
+            found = scope.confined()
+            entry = f"INDEXED BY {_index(scope, by_time=self._since is not None)}"
+            few = self._few(Clause(f"SELECT 1 FROM resource AS r {entry} WHERE {found.text}", found.args))
+            self._entry = entry if few else ""
+        return self._entry != ""
+
+    def _few(self, rows: Clause) -> bool:
         return self._parts.size(rows, start.FEW_OF_ALL) < start.FEW_OF_ALL
+
+    def _within_sight(self, scope: start.Scope) -> Clause:
+        """The rids that can be seen; facts do not lead to what is deleted."""
+        assert self._seen
+        found = scope.confined()
+        deleted = "SELECT r.rid FROM resource AS r INDEXED BY of_deleted WHERE r.deleted = 1"
+        return joined([self._seen, Clause(f"{deleted} AND {found.text}", found.args)], " UNION ALL ")
 
     def _place(self, time: int) -> int:
         """The first vid of that time or later: times never run backwards from vid to vid."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from fhir_server.search.predicate import AllRefs, And, AnyRef, Chained, Not, Or, Predicate, Referred, Words
+from fhir_server.search.predicate import AllRefs, And, AnyRef, Chained, Not, Or, Predicate, Referred, SomeRef, Words
 from fhir_server.storage.sqlite import hops, start
 from fhir_server.storage.sqlite.clauses import NEVER, Clause, Parts, among, among_rids, grouped, joined
 from fhir_server.storage.sqlite.entries import Entry, entry_of, merged
@@ -51,9 +51,10 @@ class Compiler(Leaves):
                 return joined(found, " UNION ALL ") if len(found) == len(clauses) else None
         return self.rids_of(entry_of(predicate, self.names)) if isinstance(predicate, ENTRY_LEAVES) else None
 
-    def begin(self, where: Predicate) -> Start | None:
-        """Where a search for `where` begins, if it can begin with few rows."""
-        return start.begin(self.names, self.parts, self.scope, where, self.rids)
+    def begin(self, where: Predicate, least: int | None = None) -> Start | None:
+        """Where a search for `where` begins, if it can begin with few rows, or with fewer than `least`."""
+        few = self.scope.few if least is None else min(least, self.scope.few)
+        return start.begin(self.names, self.parts, self.scope, where, self.rids, few)
 
     def into(self, parts: Parts) -> Compiler:
         """A compiler for the same rows, into another statement."""
@@ -79,6 +80,11 @@ class Compiler(Leaves):
         wrong = Clause(f"NOT (r.deleted = 0 AND ({each.text}))", each.args)
         led = hops.refers(self.parts, hops.LINKED, _OF_RECORD, wrong)
         return Clause(f"NOT {led.text}", led.args)
+
+    def _some_ref(self, p: SomeRef) -> Clause:
+        some = self._of_linked(p.some)
+        right = Clause(f"r.deleted = 0 AND ({some.text})", some.args)
+        return hops.refers(self.parts, hops.LINKED, _OF_RECORD, right)
 
     def _any_ref(self, p: AnyRef) -> Clause:
         some = self._of_linked(p.some)
@@ -146,6 +152,7 @@ _READERS: Final[dict[type, Callable[[Compiler, Any], Clause]]] = {
     Or: Compiler._or,
     Not: Compiler._not,
     AllRefs: Compiler._all_refs,
+    SomeRef: Compiler._some_ref,
     AnyRef: Compiler._any_ref,
     Chained: Compiler._hop,
     Referred: Compiler._hop,

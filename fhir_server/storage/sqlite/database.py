@@ -18,6 +18,8 @@ _PAGE_BYTES: Final = 4096
 _MAPPED_BYTES: Final = 2 << 30
 _WAL_PAGES: Final = 8000
 _WAL_KEPT_BYTES: Final = 64 << 20
+_BUSY_EMPTYING: Final = 10.0
+"""Seconds to wait for readers before the log is emptied."""
 
 
 class NotOurs(ValueError):
@@ -30,10 +32,7 @@ class TooNew(ValueError):
 
 def connect(path: str, *, writes: bool, busy: float, cache_kib: int) -> sqlite3.Connection:
     """A connection in WAL mode whose commits survive a crash of the machine. `busy`: seconds to wait for a lock."""
-    # Health data is its owner's to read, whatever the umask; SQLite gives the same mode to its -wal and -shm. A file
-    # that is there is left alone: closing it here would let go every lock that this process holds on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    private_file(path)
     # The connection goes from the thread that opens the store to the writer's; never used by two at once.
     connection = sqlite3.connect(
         path, timeout=busy, isolation_level=None, check_same_thread=False, cached_statements=512
@@ -54,6 +53,24 @@ def connect(path: str, *, writes: bool, busy: float, cache_kib: int) -> sqlite3.
     for pragma in pragmas:
         connection.execute(f"PRAGMA {pragma}").close()
     return connection
+
+
+def private_file(path: str) -> None:
+    """Make an empty file that is its owner's to read, whatever the umask; SQLite gives the same mode to what it lays
+    beside it. A file that is there is left alone: closing it here would let go every lock that this process holds."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def empty_log(path: str) -> bool:
+    """Bring all that is committed into the file, and leave the log beside it empty; whether that could be done while
+    others read."""
+    connection = connect(path, writes=True, busy=_BUSY_EMPTYING, cache_kib=1024)
+    try:
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.close()
+    return not busy
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -107,5 +124,25 @@ def _words(connection: sqlite3.Connection) -> None:
     )
 
 
-STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_words,)
+def _encryption(connection: sqlite3.Connection) -> None:
+    """Schema 3: whether the file is encrypted. What was written before is not, until `keys encrypt`."""
+    connection.execute(
+        "CREATE TABLE encryption ( one INTEGER PRIMARY KEY CHECK (one = 1), keys TEXT NOT NULL, reached INTEGER )"
+    )
+
+
+def _facts_by_record(connection: sqlite3.Connection) -> None:
+    """Schema 4: a record is entered by its security facts, and by what was deleted in it."""
+    connection.execute("ALTER TABLE multi RENAME TO multi_of_row")
+    script = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+    connection.execute(next(each for each in script.split(";\n") if "CREATE TABLE multi" in each))
+    connection.execute(
+        "INSERT INTO multi SELECT r.cid, m.fact, m.value, m.rid"
+        " FROM multi_of_row AS m JOIN resource AS r ON r.rid = m.rid"
+    )
+    connection.execute("DROP TABLE multi_of_row")
+    connection.execute("CREATE INDEX of_deleted ON resource (cid, type) WHERE deleted = 1")
+
+
+STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_words, _encryption, _facts_by_record)
 """Step n brings schema n to n + 1; schema.sql is where they lead. A published step is never changed."""

@@ -75,6 +75,8 @@ class Group:
         patients: set[str] = set()
         unique: set[str] = set()
         for commit in commits:
+            if _only_logs(commit):
+                continue
             patients |= commit.bump
             patients.update(guard.patient for guard in commit.guards if isinstance(guard, PolicyGuard))
             keys.update(_key(guard) for guard in commit.guards if isinstance(guard, Guard))
@@ -86,6 +88,9 @@ class Group:
 
     def decide(self, commit: Commit) -> list[Version]:
         """The new versions. Raises Stale or Taken, and is then as it was."""
+        if _only_logs(commit):
+            self.audits += commit.audits
+            return []
         if not all(map(self._stands, commit.guards)):
             raise Stale
         self._check_bases(commit.writes)
@@ -176,6 +181,11 @@ class Group:
         if write.stamp is None:
             return write.body
         return write.body[: write.stamp] + self._instant + write.body[write.stamp + STAMP_LENGTH :]
+
+
+def _only_logs(commit: Commit) -> bool:
+    """Whether it depends on nothing: most do, as each read has its line in the access log."""
+    return not (commit.writes or commit.guards or commit.bump)
 
 
 def _key(named: Write | Guard) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fhir_server.search.entries import Entries
 from fhir_server.search.facts import Facts
 from fhir_server.storage.chain import link
+from fhir_server.storage.cipher import Cipher
 from fhir_server.storage.sqlite import words
 from fhir_server.storage.sqlite.decide import Group, Standing, Step
 from fhir_server.storage.sqlite.names import Head, Interner
@@ -20,6 +21,7 @@ from fhir_server.storage.sqlite.rows import (
     to_rows,
     unpack_rows,
 )
+from fhir_server.storage.sqlite.sealing import Sealing
 from fhir_server.storage.sqlite.statements import delete, insert
 
 _VERSION: Final = "vid, rid, version, time, deleted, facts, entries, body"
@@ -36,19 +38,25 @@ _NO_ROWS: Final = pack_rows(Rows())
 class Flush:
     """One group on its way into the file."""
 
-    def __init__(self, cursor: sqlite3.Cursor, interner: Interner, head: Head, group: Group) -> None:
+    def __init__(
+        self, cursor: sqlite3.Cursor, interner: Interner, head: Head, group: Group, cipher: Cipher | None
+    ) -> None:
         self._cursor = cursor
         self._interner = interner
         self._head = head
         self._group = group
         self._rows: dict[str, Rows] = {}
         self._words: list[tuple[int, str]] = []
+        self._sealing = Sealing(cursor, cipher, group.steps) if cipher and group.steps else None
 
     def write(self) -> None:
         """Write everything. After an sqlite3.Error the transaction is to be rolled back."""
-        self._versions()
-        self._projections()
-        self._held()
+        if self._group.steps:
+            self._versions()
+            if self._sealing:
+                self._sealing.take_over()
+            self._projections()
+            self._held()
         self._policies()
         self._audits()
         self._interner.write()
@@ -66,7 +74,8 @@ class Flush:
                 self._rows[key] = to_rows(step.entries, self._interner.symbols, pids)
                 packed[key] = pack_rows(self._rows[key])
                 self._add_words(made.facts, step.entries)
-            kept = (pack_facts(made.facts), packed.get(key, _NO_ROWS), made.body)
+            body = self._sealing.body(step) if self._sealing else made.body
+            kept = (pack_facts(made.facts), packed.get(key, _NO_ROWS), body)
             versions.append((self._head.vid, made.position, made.version, made.time, made.deleted, *kept))
             resources[key] = self._resource(step)
         insert(self._cursor, "version", _VERSION, versions)

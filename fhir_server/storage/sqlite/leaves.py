@@ -121,7 +121,7 @@ class Leaves:
     def _has(self, p: Has) -> Clause:
         if p.column not in facts.MULTI:
             raise ValueError(f"{p.column!r} is not a fact with many values")
-        text = "EXISTS (SELECT 1 FROM multi AS m WHERE m.rid = r.rid AND m.fact = ? AND m.value = ?)"
+        text = "EXISTS (SELECT 1 FROM multi AS m WHERE m.cid = r.cid AND m.fact = ? AND m.value = ? AND m.rid = r.rid)"
         return Clause(text, (MULTI[p.column], self.names.symbol(p.value)))
 
     def _bit(self, p: Bit) -> Clause:

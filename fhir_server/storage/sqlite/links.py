@@ -51,6 +51,12 @@ class Links:
                 return False
         return True
 
+    def some(self, facts: Any, some: Judge) -> bool:
+        """Some live record resource that these facts link to satisfies `some`."""
+        unpacked = unpacking(some.facts | _KIND)
+        there = (unpacked(packed) for packed, deleted in self._targets(facts) if not deleted)
+        return any(each.kind == "record" and some.satisfied(each, self) for each in there)
+
     def any(self, facts: Any, some: Judge) -> bool:
         """Some live resource that links to the row with these facts satisfies `some`."""
         unpacked = unpacking(some.facts)

@@ -21,6 +21,9 @@ RECORD: Final = 2
 _KEPT: Final = 200_000
 
 
+HEAD: Final = "SELECT time, rid, vid, sid, pid, seq, hash FROM head"
+
+
 @dataclass(slots=True)
 class Head:
     """The counters of the file (table `head`)."""

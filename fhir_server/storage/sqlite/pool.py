@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final, TypeAlias
 
 from fhir_server.errors import Unavailable
+from fhir_server.storage.cipher import Cipher
 from fhir_server.storage.sqlite.names import Known
 from fhir_server.storage.sqlite.read import SqliteSnapshot
 from fhir_server.storage.sqlite.reader import Reader
@@ -28,10 +29,10 @@ _MOST_IDLE: Final = 8
 class Pool:
     """Makes readers as they are needed, with `connect`."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connect: Callable[[], sqlite3.Connection], cipher: Cipher | None = None) -> None:
         self._connect = connect
+        self._cipher = cipher
         self._known = Known()
-        self._remembered = Remembered()
         self._remembered = Remembered()
         self._idle: list[Reader] = []
         # By event loop: a reader that nobody has, in the transaction that was begun in this turn.
@@ -71,7 +72,7 @@ class Pool:
         return Lent(self)
 
     def _begin(self, loop: Loop) -> Reader:
-        reader = self._idle.pop() if self._idle else Reader(self._connect(), self._known, self._remembered)
+        reader = self._idle.pop() if self._idle else self._new()
         try:
             reader.cursor.execute("BEGIN")
         except sqlite3.Error as error:
@@ -80,6 +81,9 @@ class Pool:
         self._current.add(reader)
         loop.call_soon(self._turn_over, loop, reader)
         return reader
+
+    def _new(self) -> Reader:
+        return Reader(self._connect(), self._known, self._remembered, self._cipher)
 
     def _turn_over(self, loop: Loop, reader: Reader) -> None:
         self._current.discard(reader)

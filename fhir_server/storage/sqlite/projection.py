@@ -19,7 +19,7 @@ _TABLES: Final = (
     ("quantity", "cid, rid, pid, low, high, system, code"),
     ("uri", "cid, rid, pid, value"),
     ("link", "rid, pid, target"),
-    ("multi", "rid, fact, value"),
+    ("multi", "cid, rid, fact, value"),
 )
 _LINKED: Final = 0
 """In place of a parameter: a link among the facts."""
@@ -34,10 +34,11 @@ def rows_of(interner: Interner, facts: Facts, rid: int, rows: Rows) -> Sequence[
     here = (interner.home(facts), rid)
     compartmented = (rows.tokens, rows.strings, rows.dates, rows.numbers, rows.quantities, rows.uris)
     links = [(rid, pid, target) for pid, target in rows.references]
+    cid = interner.cid(facts.patient)
     return [
         *([here + row for row in each] if each else [] for each in compartmented),
         links + [(rid, _LINKED, symbols[target]) for target in facts.links],
-        [(rid, number, symbols[value]) for name, number in MULTI.items() for value in getattr(facts, name)],
+        [(cid, rid, number, symbols[value]) for name, number in MULTI.items() for value in getattr(facts, name)],
     ]
 
 

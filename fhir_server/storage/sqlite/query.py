@@ -8,7 +8,7 @@ from typing import Any, Final
 from fhir_server.search.plan import Plan, Value
 from fhir_server.search.predicate import Predicate
 from fhir_server.storage.sqlite import start
-from fhir_server.storage.sqlite.clauses import EVERY, NEVER, Clause, Parts, all_of
+from fhir_server.storage.sqlite.clauses import EVERY, NEVER, Clause, Parts, all_of, among_rids
 from fhir_server.storage.sqlite.compile import Compiler
 from fhir_server.storage.sqlite.order import Key, Order, Walk, after, by, columns
 from fhir_server.storage.sqlite.reader import Reader
@@ -33,7 +33,7 @@ class Query:
         self._compiler = Compiler(reader.names, self._parts, self._scope)
         self._order = Order(plan.sort, self._compiler)
         shown = reader.remembered.condition(self._compiler, visible)
-        begun = self._compiler.begin(plan.where) if found else None
+        begun = self._begin(reader, visible) if found else None
         rest = self._compiler.condition(begun.rest if begun else plan.where)
         self._begun = begun is not None
         by_time = bool(plan.sort) and plan.sort[0].param == "_lastUpdated"
@@ -42,6 +42,17 @@ class Query:
         self._asked = all_of(rest, shown)
         self._nowhere = found is None
         self._entries = "v.entries" if entries else "NULL"
+
+    def _begin(self, reader: Reader, visible: Predicate) -> start.Start | None:
+        """With few rows of those that are asked for, or with those that can be seen, where these are fewer."""
+        seen = reader.remembered.seen(self._compiler, visible)
+        if seen is None:
+            return self._compiler.begin(self._plan.where)
+        least = self._parts.size(seen, start.FEW_OF_ALL)
+        fewer = self._compiler.begin(self._plan.where, least)
+        if fewer or least == start.FEW_OF_ALL:
+            return fewer
+        return start.Start("NOT INDEXED", among_rids(seen), self._plan.where)
 
     def page(self) -> list[tuple[Any, ...]]:
         """rid, version, time, facts, entries, body and the value of each sort key, in the plan's order."""

@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import structlog
+
+from fhir_server.errors import Unavailable
 from fhir_server.search.entries import Entries
 from fhir_server.search.facts import Facts
 from fhir_server.search.match import Row, holds
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import Predicate
 from fhir_server.storage import Disagreement
+from fhir_server.storage.blind import asked_plan
+from fhir_server.storage.cipher import Cipher, Damaged, Erased, WrongKey
 from fhir_server.storage.interface import AuditEntry, Version
 from fhir_server.storage.sqlite import audit
 from fhir_server.storage.sqlite.changes import Changes, moments
@@ -36,6 +41,8 @@ _HISTORY: Final = (
 _NO_VERSION: Final = 1 << 62
 _NAMES: Final = frozenset({"rtype", "id"})
 
+log = structlog.get_logger()
+
 
 class SqliteSnapshot:
     """storage.interface.Snapshot."""
@@ -44,6 +51,7 @@ class SqliteSnapshot:
         self._reader = reader
         self._cursor = reader.cursor
         self._names = reader.names
+        self._cipher = reader.cipher
         # What was looked at last stays true: whose record a resource is in is asked right before it is read.
         self._current: tuple[str, tuple[Any, ...] | None] = "", None
         self._policy: tuple[str | None, int] = None, 0
@@ -53,6 +61,7 @@ class SqliteSnapshot:
         del self._reader, self._cursor, self._names
 
     async def read(self, type: str, id: str, *, visible: Predicate, version: int | None = None) -> Version | None:
+        visible = self._asked(visible)
         row = self._look(f"{type}/{id}")
         if row is None:
             return None
@@ -60,12 +69,12 @@ class SqliteSnapshot:
         if not self._shows(visible, row, current):
             return None
         if version is None or version == current.version:
-            return current
+            return opened(self._cipher, current)
         row = self._cursor.execute(_VERSION, (current.position, version)).fetchone()
         if row is None:
             return None
         wanted = version_of(row)
-        return wanted if self._shows(visible, row, wanted) else None
+        return opened(self._cipher, wanted) if self._shows(visible, row, wanted) else None
 
     async def history(
         self,
@@ -78,6 +87,7 @@ class SqliteSnapshot:
         before: int | None = None,
         limit: int = 20,
     ) -> list[Version]:
+        visible = self._asked(visible)
         row = self._look(f"{type}/{id}")
         if row is None or not self._shows(visible, row, version_of(row)):
             return []
@@ -92,19 +102,20 @@ class SqliteSnapshot:
             if len(rows) < limit:
                 break
             below = versions[-1][1].version
-        return found[:limit]
+        return self._opened(found[:limit])
 
     async def changes(
         self,
         types: Sequence[str],
         *,
         visible: Predicate,
-        patients: Sequence[str] | None = None,
+        patients: Sequence[str | None] | None = None,
         since: int | None = None,
         at: tuple[int, int] | None = None,
         before: int | None = None,
         limit: int = 20,
     ) -> list[Version]:
+        visible = self._asked(visible)
         changes = Changes(self._reader, types, patients, visible, since, at)
         current: dict[int, bool] = {}
         found: list[Version] = []
@@ -117,9 +128,12 @@ class SqliteSnapshot:
                 found.append(version._replace(order=(vid,)))
                 if len(found) == limit:
                     break
-        return found
+        return self._opened(found)
 
     async def search(self, plan: Plan, *, visible: Predicate) -> list[Version]:
+        visible = self._asked(visible)
+        if self._cipher:
+            plan = asked_plan(plan, self._cipher.blind)
         judge, links = self._reader.remembered.judge(visible), self._reader.links
         unpacked = unpacking(_NAMES | judge.facts if judge else _NAMES)
         found = []
@@ -130,10 +144,12 @@ class SqliteSnapshot:
             if not shown:
                 raise Disagreement("a row that SQL gave does not satisfy the caller's predicate")
             found.append(Version(known.rtype, known.id, number, time, False, body, facts, rid, row[6:]))
-        return in_order(found, plan.sort)
+        return in_order(self._opened(found), plan.sort)
 
     async def count(self, plan: Plan, *, visible: Predicate) -> int:
-        return Query(self._reader, plan, visible).count()
+        if self._cipher:
+            plan = asked_plan(plan, self._cipher.blind)
+        return Query(self._reader, plan, self._asked(visible)).count()
 
     async def compartment(self, type: str, id: str) -> str | None:
         row = self._look(f"{type}/{id}")
@@ -180,6 +196,14 @@ class SqliteSnapshot:
             self._current = key, self._cursor.execute(_CURRENT, (key,)).fetchone()
         return self._current[1]
 
+    def _asked(self, visible: Predicate) -> Predicate:
+        return self._reader.remembered.asked(visible, self._cipher.blind) if self._cipher else visible
+
+    def _opened(self, versions: list[Version]) -> list[Version]:
+        if self._cipher is None:
+            return versions
+        return [each for version in versions if (each := opened(self._cipher, version))]
+
     def _shows(self, visible: Predicate, row: tuple[Any, ...], version: Version) -> bool:
         return self._holds(visible, version.facts, row[5], version.time)
 
@@ -197,3 +221,21 @@ def version_of(row: tuple[Any, ...]) -> Version:
     rid, number, time, deleted, packed, _, body = row[:7]
     facts = unpack_facts(packed)
     return Version(facts.rtype, facts.id, number, time, bool(deleted), body, facts, rid)
+
+
+def opened(cipher: Cipher | None, version: Version) -> Version | None:
+    """The version with its body as it was written; None when its data key is destroyed, as if it had never been.
+
+    Raises Unavailable for a body that is not what was sealed there.
+    """
+    if cipher is None or version.deleted:
+        return version
+    try:
+        body = cipher.unwrap(version.body, place=f"{version.type}/{version.id}", version=version.version)
+    except Erased:
+        log.warning("a body was asked for whose data key is destroyed")
+        return None
+    except (Damaged, WrongKey) as error:
+        log.error("a body cannot be opened", reason=str(error))
+        raise Unavailable from error
+    return version._replace(body=body)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fhir_server.search.predicate import Predicate, T
+from fhir_server.storage.blind import Blind, asked
 from fhir_server.storage.judge import Judge, judge
+from fhir_server.storage.sqlite import start
 from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts
 from fhir_server.storage.sqlite.compile import Compiler
 
@@ -24,12 +26,32 @@ class _Compiled:
     names: tuple[int, int] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where the rows of a predicate are entered; `names` as for `_Compiled`."""
+
+    predicate: Predicate
+    clause: Clause | None
+    names: tuple[int, int] | None
+
+
 @dataclass(slots=True)
 class Remembered:
     """By the id of a predicate, which is kept so that no other gets its id."""
 
     conditions: dict[tuple[Any, ...], _Compiled] = field(default_factory=dict)
     judges: dict[int, tuple[Predicate, Judge | None]] = field(default_factory=dict)
+    ways: dict[tuple[Any, ...], _Way] = field(default_factory=dict)
+    blind: dict[int, tuple[Predicate, Predicate]] = field(default_factory=dict)
+
+    def asked(self, predicate: Predicate, blind: Blind) -> Predicate:
+        """storage.blind.asked: the same one each time, so that what is remembered of it is found."""
+        found = self.blind.get(id(predicate))
+        if found is None:
+            if len(self.blind) >= _MOST:
+                self.blind.clear()
+            found = self.blind[id(predicate)] = predicate, asked(predicate, blind)
+        return found[1]
 
     def judge(self, predicate: Predicate) -> Judge | None:
         """storage.judge.judge"""
@@ -39,6 +61,19 @@ class Remembered:
                 self.judges.clear()
             found = self.judges[id(predicate)] = predicate, judge(predicate)
         return found[1]
+
+    def seen(self, compiler: Compiler, visible: Predicate) -> Clause | None:
+        """start.seen"""
+        key = (id(visible), compiler.scope.cids, *compiler.scope.types)
+        found = self.ways.get(key)
+        if found is None or (found.names is not None and found.names != compiler.names.given_out()):
+            names = compiler.names
+            names.unknown = False
+            way = start.seen(names, compiler.scope, visible)
+            if len(self.ways) >= _MOST:
+                self.ways.clear()
+            found = self.ways[key] = _Way(visible, way, names.given_out() if names.unknown else None)
+        return found.clause
 
     def condition(self, compiler: Compiler, predicate: Predicate) -> Clause:
         """The condition of a caller's predicate, as `compiler` makes it."""

@@ -1,4 +1,4 @@
--- Schema 2 of a store in one SQLite file.
+-- Schema 4 of a store in one SQLite file.
 --
 -- `version` is the truth: every version of every resource, appended and never changed. All other tables about resources
 -- are projections of the current, live version, so that questions are answered by integers that lie together.
@@ -17,6 +17,15 @@ CREATE TABLE head (
   pid  INTEGER NOT NULL,
   seq  INTEGER NOT NULL,
   hash BLOB NOT NULL
+);
+
+-- One row in a file that is encrypted at rest (storage/cipher.py): bodies and the values of the ledger are sealed, INS
+-- numbers are blind. `keys`: which data keys, those of the file of keys beside this one. `reached`: the vid up to which it
+-- has come while `fhir-server keys encrypt` is at work, NULL when all is done.
+CREATE TABLE encryption (
+  one     INTEGER PRIMARY KEY CHECK (one = 1),
+  keys    TEXT NOT NULL,
+  reached INTEGER
 );
 
 CREATE TABLE symbol (
@@ -75,13 +84,16 @@ CREATE UNIQUE INDEX by_key ON resource (key);
 CREATE INDEX by_record ON resource (cid, type);
 CREATE INDEX by_time ON resource (cid, type, time);
 CREATE INDEX by_type ON resource (type);
+CREATE INDEX of_deleted ON resource (cid, type) WHERE deleted = 1;
 
--- Security facts with many values; `fact`: 1 labels, 2 authors, 3 participants.
+-- Security facts with many values; `fact`: 1 labels, 2 authors, 3 participants. In the order in which a record is
+-- entered by those who see of it what they wrote or take part in, and nothing else.
 CREATE TABLE multi (
-  rid   INTEGER NOT NULL,
+  cid   INTEGER NOT NULL,
   fact  INTEGER NOT NULL,
   value INTEGER NOT NULL,
-  PRIMARY KEY (rid, fact, value)
+  rid   INTEGER NOT NULL,
+  PRIMARY KEY (cid, fact, value, rid)
 ) WITHOUT ROWID;
 
 -- What a resource points to: `target` is the symbol of "Type/id", which need not be here, or of a url. `pid`: the search

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fhir_server.search.predicate import And, Eq, F, In, Or, Predicate, RefersTo, conj
-from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts, all_of, among, among_rids
+from fhir_server.search.predicate import And, AnyRef, Eq, F, Has, In, Or, Predicate, RefersTo, conj
+from fhir_server.storage.sqlite.clauses import EVERY, Clause, Parts, all_of, among, among_rids, joined
 from fhir_server.storage.sqlite.names import UNKNOWN, Names
+from fhir_server.storage.sqlite.rows import MULTI
 
 FEW_OF_RECORDS: Final = 100
 FEW_OF_ALL: Final = 5000
@@ -64,12 +65,13 @@ class Scope:
         return f"INDEXED BY {'by_time' if by_time else 'by_record'}"
 
 
+_NOTHING: Final = Clause("SELECT 0 WHERE 0")
 NOWHERE: Final = Scope({}, None)
 """Where nothing is."""
 
 
 def scope(
-    parts: Parts, names: Names, types: Sequence[str], patients: Sequence[str] | None, *predicates: Predicate
+    parts: Parts, names: Names, types: Sequence[str], patients: Sequence[str | None] | None, *predicates: Predicate
 ) -> Scope | None:
     """Where to look for what satisfies all of `predicates`: in the records of `patients`, else where the predicates say
     that it can be. None when there is no such place."""
@@ -118,16 +120,21 @@ def records(predicate: Predicate) -> frozenset[str | None] | None:
 
 
 def begin(
-    names: Names, parts: Parts, scope: Scope, where: Predicate, rids: Callable[[Predicate], Clause | None]
+    names: Names,
+    parts: Parts,
+    scope: Scope,
+    where: Predicate,
+    rids: Callable[[Predicate], Clause | None],
+    least: int,
 ) -> Start | None:
-    """A beginning by few rows, if there is one. `rids`: the rows of a part by indexes alone (Compiler.rids)."""
-    asked = where.of if isinstance(where, And) else (where,)
+    """A beginning by fewer rows than `least`, if there is one. `rids`: the rows of a part by indexes alone
+    (Compiler.rids)."""
+    asked = _parts(where)
     for part in asked:
         keys = _keys(scope, part)
         if keys is not None:
             return Start("INDEXED BY by_key", among("r.key", keys), _without(asked, part))
     fewest, found = None, EVERY
-    least = scope.few
     for part in asked:
         if _is_everywhere(names, scope, part):
             continue
@@ -135,6 +142,54 @@ def begin(
         if each is not None and (size := parts.size(each, least)) < least:
             fewest, found, least = part, each, size
     return Start("NOT INDEXED", among_rids(found), _without(asked, fewest)) if fewest else None
+
+
+def seen(names: Names, scope: Scope, visible: Predicate) -> Clause | None:
+    """SELECT rids, among them each of a live row of the scope that satisfies `visible`, when its facts lead there: who
+    sees of a record what they wrote, or of content that of some documents, enters by these. What is hidden from them
+    then costs nothing, and no time tells of it. None when nothing leads there.
+    """
+    match visible:
+        case F():
+            return _NOTHING
+        case Eq("patient", str(patient)) if scope.cids is not None and names.compartment(patient) not in scope.cids:
+            return _NOTHING
+        case Eq("rtype", str(type)) if type not in scope.types:
+            return _NOTHING
+        case In("rtype", types) if types.isdisjoint(scope.types):
+            return _NOTHING
+        case Has(column, value) if scope.cids is not None:
+            cids = among("m.cid", scope.cids)
+            text = f"SELECT m.rid FROM multi AS m WHERE {cids.text} AND m.fact = ? AND m.value = ?"
+            return Clause(text, (*cids.args, MULTI[column], names.symbol(value)))
+        case AnyRef(some):
+            return _linked(names, some)
+        case And(of):
+            ways = [way for part in of if (way := seen(names, scope, part)) is not None]
+            return _NOTHING if _NOTHING in ways else next(iter(ways), None)
+        case Or(of):
+            ways = [way for part in of if (way := seen(names, scope, part)) is not None]
+            return joined(list(dict.fromkeys(ways)), " UNION ALL ") if len(ways) == len(of) else None
+    return None
+
+
+def _linked(names: Names, some: Predicate) -> Clause | None:
+    """SELECT the rids of what rows of records link to, when `some` is of such rows of one type."""
+    patients = records(some)
+    types = [part.value for part in _parts(some) if isinstance(part, Eq) and part.column == "rtype"]
+    if not patients or None in types or len(types) != 1:
+        return None if patients is None or patients else _NOTHING
+    cids = among("r.cid", sorted(map(names.compartment, patients)))
+    return Clause(
+        "SELECT t.rid FROM resource AS r INDEXED BY by_record CROSS JOIN link AS k ON k.rid = r.rid AND k.pid = 0"
+        " CROSS JOIN symbol AS s ON s.sid = k.target CROSS JOIN resource AS t ON t.key = s.text"
+        f" WHERE {cids.text} AND r.type = ?",
+        (*cids.args, names.symbol(str(types[0]))),
+    )
+
+
+def _parts(predicate: Predicate) -> Sequence[Predicate]:
+    return predicate.of if isinstance(predicate, And) else (predicate,)
 
 
 def _without(parts: Sequence[Predicate], part: Predicate) -> Predicate:

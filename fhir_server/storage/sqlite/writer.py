@@ -12,25 +12,29 @@ with the load.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Lock, Thread
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import structlog
 
 from fhir_server.errors import FhirServerError, Unavailable
+from fhir_server.storage.cipher import STORE, Cipher
 from fhir_server.storage.interface import Commit
-from fhir_server.storage.sqlite import ledger, reindex
+from fhir_server.storage.sqlite import audit, erase, ledger, reindex
 from fhir_server.storage.sqlite.decide import Group
+from fhir_server.storage.sqlite.erase import Erase, Settle
 from fhir_server.storage.sqlite.flush import Flush
-from fhir_server.storage.sqlite.names import Head, Interner
+from fhir_server.storage.sqlite.names import HEAD, Head, Interner
 from fhir_server.storage.sqlite.reindex import Reindex
 
-Job: TypeAlias = Commit | Reindex | ledger.Put | ledger.Delete
+Upkeep: TypeAlias = Reindex | Erase | Settle
+_UPKEEP: Final = (Reindex, Erase, Settle)
+Job: TypeAlias = Commit | Upkeep | audit.Prune | ledger.Change
 Loop: TypeAlias = asyncio.AbstractEventLoop
 
 _MOST_JOBS: Final = 512
@@ -40,19 +44,20 @@ _MOST_WRITES: Final = 4000
 _MOST_ON_LOOP: Final = 32
 """So many resource versions are written without leaving the event loop, which they hold for about 3 ms."""
 
+_OF_ONE: Final = 8_192
+"""Bytes of a resource, beyond which it counts as several."""
+
 _MILLISECOND: Final = 1000
-_HEAD: Final = "SELECT time, rid, vid, sid, pid, seq, hash FROM head"
 _NEW_HEAD: Final = "UPDATE head SET time = ?, rid = ?, vid = ?, sid = ?, pid = ?, seq = ?, hash = ?"
 
-_log: Final = logging.getLogger(__name__)
+log: Final = structlog.get_logger()
 
 
 class Unwritable(RuntimeError):
     """A commit holds something that the store has no form for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     """A job and who waits for it."""
 
     job: Job
@@ -67,13 +72,16 @@ _Work: TypeAlias = "tuple[list[_Waiting], list[Any] | None]"
 class Writer:
     """Writes jobs in the order they come."""
 
-    def __init__(self, connection: sqlite3.Connection, clock: Callable[[], int]) -> None:
+    def __init__(self, connection: sqlite3.Connection, clock: Callable[[], int], cipher: Cipher | None = None) -> None:
         self._connection = connection
+        self._cipher = cipher
         self._cursor = connection.cursor()
         self._clock = clock
         self._interner = Interner(self._cursor)
         self._queue: deque[_Waiting] = deque()
         self._loops: set[Loop] = set()
+        # Those that begin a group as soon as this turn of theirs is over.
+        self._called: set[Loop] = set()
         self._closed = False
         # Whoever holds it has the connection and the front of the queue: an event loop, then the thread.
         self._turn = Lock()
@@ -92,8 +100,7 @@ class Writer:
         future: asyncio.Future[Any] = loop.create_future()
         self._queue.append(_Waiting(job, future, loop))
         self._loops.add(loop)
-        if not self._turn.locked():
-            loop.call_soon(self._gather)
+        self._call(loop)
         return await future
 
     async def close(self) -> None:
@@ -105,8 +112,15 @@ class Writer:
 
     # On an event loop.
 
-    def _gather(self) -> None:
+    def _call(self, loop: Loop) -> None:
+        """See to it that a group begins after this turn of the loop, unless one is on its way and will call again."""
+        if loop not in self._called and not self._turn.locked():
+            self._called.add(loop)
+            loop.call_soon(self._gather, loop)
+
+    def _gather(self, loop: Loop) -> None:
         """Begin a group with all that this turn of the loop has brought."""
+        self._called.discard(loop)
         if self._queue and self._turn.acquire(blocking=False):
             self._begin()
 
@@ -116,7 +130,8 @@ class Writer:
         outcomes = None
         if writes <= _MOST_ON_LOOP:
             try:
-                outcomes = self._written([each.job for each in taken])
+                if self._has_keys(taken):
+                    outcomes = self._written([each.job for each in taken])
             except Exception:
                 self._undo()
         self._work.put((taken, outcomes))
@@ -131,7 +146,17 @@ class Writer:
             else:
                 future.set_result(outcome)
         if self._queue:
-            loop.call_soon(self._gather)
+            self._call(loop)
+
+    def _has_keys(self, waiting: Sequence[_Waiting]) -> bool:
+        """Whether the data keys are there that these jobs need: to make one waits for the disk."""
+        cipher = self._cipher
+        return cipher is None or all(
+            cipher.has(write.facts.patient or STORE)
+            for each in waiting
+            if isinstance(each.job, Commit)
+            for write in each.job.writes
+        )
 
     # In the thread.
 
@@ -169,7 +194,8 @@ class Writer:
                 loop.call_soon_threadsafe(self._resume, loop, answered)
             except RuntimeError:
                 self._loops.discard(loop)
-                _log.warning("%d commits were written for an event loop that has closed", len(answered))
+                self._called.discard(loop)
+                log.warning("commits were written for an event loop that has closed", commits=len(answered))
 
     def _end(self) -> None:
         with self._turn:
@@ -207,8 +233,8 @@ class Writer:
             return [outcome for job in jobs for outcome in self._outcomes([job])]
         # The kind of error only: its text may hold values.
         kind = getattr(error, "sqlite_errorname", type(error).__name__)
-        _log.error("a group of %d could not be written: %s", len(jobs), kind)
-        return [Unavailable() if isinstance(error, sqlite3.Error) else Unwritable(kind) for _ in jobs]
+        log.error("a group could not be written", jobs=len(jobs), kind=kind)
+        return [Unavailable() if isinstance(error, sqlite3.Error | Unavailable) else Unwritable(kind) for _ in jobs]
 
     def _undo(self) -> None:
         # What was given an integer in the transaction rolled back has none now.
@@ -225,25 +251,25 @@ class Writer:
         """What each job comes to, in a transaction that is left open."""
         self._cursor.execute("BEGIN IMMEDIATE")
         # Another process may have written since: nothing about the end of the file is remembered.
-        head = Head(*self._cursor.execute(_HEAD).fetchone())
+        head = Head(*self._cursor.execute(HEAD).fetchone())
         now = self._clock()
         head.time = max(now // _MILLISECOND * _MILLISECOND, head.time + _MILLISECOND)
         group = Group(head, head.time)
         self._interner.begin(head)
         # Before anything is read that a commit is decided on, or compared with.
-        reindexed = {
-            id(job): reindex.apply(self._cursor, job, self._interner) for job in jobs if isinstance(job, Reindex)
-        }
+        kept = {id(job): _keep(self._cursor, self._interner, job) for job in jobs if isinstance(job, _UPKEEP)}
         group.load(self._cursor, (job for job in jobs if isinstance(job, Commit)))
-        outcomes = [reindexed[id(job)] if isinstance(job, Reindex) else self._do(job, group, now) for job in jobs]
-        Flush(self._cursor, self._interner, head, group).write()
+        outcomes = [kept[id(job)] if isinstance(job, _UPKEEP) else self._do(job, group, now) for job in jobs]
+        Flush(self._cursor, self._interner, head, group, self._cipher).write()
         if any(not isinstance(job, Commit) for job in jobs):
             ledger.sweep(self._cursor, now)
         row = (head.time, head.rid, head.vid, head.sid, head.pid, head.seq, head.hash)
         self._cursor.execute(_NEW_HEAD, row)
         return outcomes
 
-    def _do(self, job: Commit | ledger.Put | ledger.Delete, group: Group, now: int) -> Any:
+    def _do(self, job: Commit | audit.Prune | ledger.Change, group: Group, now: int) -> Any:
+        if isinstance(job, audit.Prune):
+            return audit.prune(self._cursor, job, now)
         if not isinstance(job, Commit):
             return ledger.apply(self._cursor, job, now)
         try:
@@ -252,8 +278,21 @@ class Writer:
             return refusal
 
 
+def _keep(cursor: sqlite3.Cursor, interner: Interner, job: Upkeep) -> int:
+    match job:
+        case Reindex():
+            return reindex.apply(cursor, job, interner)
+        case Erase():
+            return erase.apply(cursor, job, interner)
+        case Settle():
+            return erase.settle(cursor)
+
+
 def _weight(job: Job) -> int:
-    """How many resource versions it writes, or as much work; a line of the access log is a sixteenth of one."""
+    """How many resource versions it writes, or as much work: a large one counts by its length, and a line of the access
+    log is a sixteenth of one."""
+    if isinstance(job, Commit):
+        return sum([1 + len(write.body) // _OF_ONE for write in job.writes]) + len(job.audits) // 16
     if isinstance(job, Reindex):
         return len(job.rows)
-    return len(job.writes) + len(job.audits) // 16 if isinstance(job, Commit) else 1
+    return _MOST_WRITES if isinstance(job, Erase | Settle) else 1

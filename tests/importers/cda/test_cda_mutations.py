@@ -27,6 +27,8 @@ IMPORTED_AT = datetime(2026, 1, 6, 8, 30, tzinfo=UTC)
 PATIENTS = {"277076322082910", "124018852493334"}
 # An INS the documents give to guardian or legalAuthenticator, never to their patient.
 STRANGERS = {"level1": "279035121518989", "level3": "277076322082910"}
+# What R4 gives no patient.
+WITHOUT_PATIENT = {"Medication", "Binary"}
 
 Result = TypeVar("Result")
 Mutation = tuple[str, int, int, str]
@@ -92,14 +94,18 @@ def outcome(document: bytes) -> Conversion | None:
 def assert_sound(found: Conversion, document: bytes, is_r4: Callable[[dict[str, Any]], None]) -> None:
     """The subject is the one asked for, the bytes are the ones given, everything is R4, every entry is counted."""
     assert found.document_reference["subject"] == {"reference": SUBJECT}
+    for resource in (*found.discrete, *([found.composition] if found.composition else [])):
+        about = {resource[name]["reference"] for name in ("subject", "patient") if name in resource}
+        assert about == {SUBJECT} or resource["resourceType"] in WITHOUT_PATIENT
     assert found.attachments[0].data == document
     counts = found.report.entries
-    assert counts.total == counts.mapped + counts.narrative_only + counts.failed
+    assert counts.total == counts.mapped + counts.narrative_only + counts.failed == len(found.report.outcomes)
+    assert counts.failed == 0 or "entry-failed" in {each.coding[1] for each in found.report.issues if each.coding}
     for resource in found.resources:
         is_r4(resource)
 
 
-@pytest.mark.parametrize("name", ["level1", "level3", "wrapped"])
+@pytest.mark.parametrize("name", ["level1", "level3", "wrapped", "synthesis"])
 def test_a_damaged_tree_is_refused_or_sound(
     name: str, request: pytest.FixtureRequest, is_r4: Callable[[dict[str, Any]], None]
 ) -> None:

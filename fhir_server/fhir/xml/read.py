@@ -27,7 +27,7 @@ from fhir_server.fhir.xml import (
     standing_alone,
     stray_text,
 )
-from fhir_server.fhir.xml_shapes import Misfit, Shape, Slot, shapes_of, unknown
+from fhir_server.fhir.xml.shapes import Misfit, Shape, Slot, shapes_of, unknown
 
 _ENCODER: Final = msgspec.json.Encoder()
 _IN_FHIR: Final = f"{{{FHIR}}}"

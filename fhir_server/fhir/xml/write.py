@@ -11,7 +11,7 @@ import msgspec
 from fhir_server.errors import Malformed
 from fhir_server.fhir.definitions import Definitions
 from fhir_server.fhir.xml import FHIR, XHTML, parse_fragment
-from fhir_server.fhir.xml_shapes import Misfit, Shape, Slot, shapes_of, unknown
+from fhir_server.fhir.xml.shapes import Misfit, Shape, Slot, shapes_of, unknown
 
 # A number with a fraction or an exponent comes as the text it is, to be written again as that.
 _DECODER: Final = msgspec.json.Decoder(float_hook=str)
