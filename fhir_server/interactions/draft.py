@@ -78,14 +78,16 @@ async def draft(
     before: Version | None = None,
     once: tuple[str, ...] = (),
     within: Facts | None = None,
+    unsure: bool = False,
     siblings: Siblings,
 ) -> Draft:
     """The write of a valid resource. Raises Forbidden, NotFound or Invalid, as rights and the record say.
 
     `once`: keys that it holds until its next version, beside those of its kind. `within`: the facts of the document
-    that it belongs to, or is an earlier version of: it is in that lineage and hidden as that is.
+    that it belongs to, or is an earlier version of: it is in that lineage and hidden as that is. `unsure`: it is hidden
+    in every way because how it was to be hidden is not understood, which DOC-24 is not about.
     """
-    making = _Making(ctx, snapshot, siblings, id, before, body, resource, within)
+    making = _Making(ctx, snapshot, siblings, id, before, body, resource, within, unsure)
     await making.receive()
     facts, replaced = await making.facts()
     guards = await _decide(ctx, snapshot, interaction, before, facts, making.resource)
@@ -117,6 +119,7 @@ class _Making:
     body: bytes
     resource: dict[str, Any]
     within: Facts | None = None
+    unsure: bool = False
 
     @property
     def version(self) -> int:
@@ -161,7 +164,7 @@ class _Making:
             base=ctx.base,
             through=await patients_through(ctx, self.snapshot, self.resource, self.siblings),
             said=said,
-            together=ctx.settings.cumul_invisible_masque or self._follows,
+            together=ctx.settings.cumul_invisible_masque or self._follows or self.unsure,
             lifts=ctx.trace.interaction == "patch",
         )
         if self.before and self.within:

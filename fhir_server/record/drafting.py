@@ -45,6 +45,7 @@ async def drafts_of(
     """The drafts of one commit, the DocumentReference's first, and the report. The trace is then about that."""
     made = incoming.conversion if place.status != "superseded" else incoming.conversion.without_discrete()
     work = _Work(ctx, snapshot, place, f"DocumentReference/{ctx.services.ids()}", patient)
+    work.unsure = any(each.coding and each.coding[1] == "unknown-visibility" for each in made.report.issues)
     await work.look()
     original = incoming.conversion.attachments[0].data
     items, made = await ctx.aside(original, work.items, made)
@@ -64,6 +65,7 @@ class _Work:
     patient: str
     known: Derived = field(default_factory=lambda: Derived("", {}, {}))
     edited: Collection[str] = ()
+    unsure: bool = False
     siblings: Siblings = field(default_factory=Siblings)
 
     async def look(self) -> None:
@@ -131,6 +133,7 @@ class _Work:
             id=item.link.partition("/")[2],
             once=self._once(item.resource),
             within=self.place.within,
+            unsure=self.unsure,
             siblings=self.siblings,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -255,3 +256,19 @@ def test_neither_an_administrator_nor_an_application_pushes_documents(house: Hou
     """Clinical content comes from professionals and from the patient."""
     assert send(house.admin, numbered(61)).status_code == 403
     assert send(house.app, numbered(61)).status_code in (403, 422)
+
+
+def test_a_confidentiality_that_is_not_understood_hides_the_document_and_loses_nothing(house: House) -> None:
+    """All three labels and a warning (importers §6.14): for its author alone, until somebody says otherwise."""
+    unknown = b'<confidentialityCode code="SECRET" codeSystem="2.16.840.1.113883.5.25"/>'
+    document = re.sub(rb"<confidentialityCode[^>]*/>", unknown, numbered(4711))
+    assert unknown in document
+    answer = send(house.lgc, document)
+    assert answer.status_code == 201, answer.text
+    warnings = {each["details"]["coding"][0]["code"] for each in answer.json()["parameter"][0]["resource"]["issue"]}
+    assert "unknown-visibility" in warnings
+    reference = pushed(answer.json())
+    labels = house.lgc.get(reference).json()["securityLabel"]
+    hidden = {"MASQUE_PS", "INVISIBLE_PATIENT", "INVISIBLE_REPRESENTANTS_LEGAUX"}
+    assert {each["coding"][0]["code"] for each in labels} == hidden
+    assert house.patient.get(reference).status_code == house.care_team.get(reference).status_code == 404
