@@ -25,6 +25,7 @@ from fhir_server.fhir.ids import RandomIds
 from fhir_server.indexing import Index
 from fhir_server.interactions.capabilities import capabilities
 from fhir_server.operations.registry import OPERATIONS
+from fhir_server.operations.sweep import sweep
 from fhir_server.search.cursor import Cursors
 from fhir_server.settings import Settings
 from fhir_server.storage.interface import Ledger
@@ -37,6 +38,8 @@ LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 # Seconds between two looks at the ledger.
 _GLANCE: Final = 1.0
+# Seconds between two looks for content that no document came for.
+_SWEEP: Final = 600.0
 
 
 def system_clock() -> int:
@@ -115,7 +118,8 @@ class App:
         # Nobody logs in where nobody is asked who they are.
         web = None if parts.open else Web(parts)
         self._front = Threshold(parts, _doors(door, web))
-        upkeep = [asyncio.create_task(_watch(parts, door, web)), asyncio.create_task(_seal_often(parts, ring))]
+        works = (_watch(parts, door, web), _seal_often(parts, ring), _sweep_often(parts))
+        upkeep = [asyncio.create_task(each) for each in works]
         await send({"type": "lifespan.startup.complete"})
         await receive()
         for task in upkeep:
@@ -228,6 +232,17 @@ async def _seal(parts: Services, ring: seals.Keyring) -> None:
             await seals.seal(parts.store.system(), parts.store.ledger, ring, parts.clock())
     except Exception as error:
         log.error("the access log cannot be sealed", kind=type(error).__name__)
+
+
+async def _sweep_often(parts: Services) -> None:
+    """Remove content that no document came for (DOC-11); without authorization nothing has a depositor."""
+    while not parts.open:
+        await asyncio.sleep(_SWEEP)
+        try:
+            if removed := await sweep(parts, parts.store.system()):
+                log.info("content that no document came for was removed", binaries=removed)
+        except Exception as error:
+            log.error("upkeep failed", kind=type(error).__name__)
 
 
 async def _cursor_key(ledger: Ledger, now: int) -> bytes:

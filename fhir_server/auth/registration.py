@@ -140,6 +140,9 @@ def _where(given: Mapping[str, Any]) -> Faults:
                 f"redirect_uris[{place}]",
                 "An https address, http on this machine, or an app's own scheme (com.example.app:/…).",
             )
+        elif given.get("first_party") and not web_address(uri):
+            # Any app on a device may claim a scheme, and nobody is asked before this one gets a code (RFC 8252 §8.6).
+            yield f"redirect_uris[{place}]", "An app that nobody is asked about has an https address."
     launch = given.get("initiate_login_uri")
     if launch and not web_address(launch):
         yield "initiate_login_uri", "An https address, or http on this machine."

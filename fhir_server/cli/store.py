@@ -1,4 +1,4 @@
-"""store …: copy a store while it is served, and put a copy in its place."""
+"""store …: copy a store while it is served, put a copy in its place, remove content that no document came for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from fhir_server.cli.audit import verify
-from fhir_server.cli.parts import ended, settings_given
+from fhir_server.cli.parts import ended, operator, settings_given, with_services
 from fhir_server.consent import seals
+from fhir_server.context import Services
+from fhir_server.operations.sweep import sweep
 from fhir_server.storage import sqlite_path
 from fhir_server.storage.sqlite.backup import back_up, put_back
 
-store = typer.Typer(no_args_is_help=True, help="The store as a file: backup, restore.")
+store = typer.Typer(no_args_is_help=True, help="The store: backup, restore, sweep.")
 
 
 @store.command("backup")
@@ -41,6 +43,19 @@ def restore(
     except (OSError, ValueError) as error:
         _refused(error)
     verify(chain=seals.CHAIN, first=1, sealed=sealed)
+
+
+@store.command("sweep")
+def sweep_() -> None:
+    """Remove content that was deposited more than an hour ago and that no document has ever pointed to.
+
+    Servers do so every ten minutes; it may be run while they go on. Each removal has its line in the access log.
+    """
+
+    async def walk(parts: Services) -> int:
+        return await sweep(parts, parts.store.system(), operator("store sweep"))
+
+    typer.echo(f"removed: {with_services(settings_given(), walk)} Binaries")
 
 
 def _refused(error: Exception) -> NoReturn:

@@ -251,6 +251,11 @@ class System(Protocol):
     async def live(self, *, after: int = 0, limit: int = 500) -> list[Version]:
         """Live resources of every type in the order of `position`, those beyond `after`: the way of a reindex."""
 
+    async def orphans(self, until: int, *, after: int = 0, limit: int = 500) -> tuple[list[Version], int]:
+        """Of the `limit` Binaries beyond position `after`, in that order: those that are live, deposited at `until` or
+        before (`Facts.deposited_at`), and among the links of no version that ever was of any resource; without their
+        bodies. And the position to go on from, 0 after the last Binary."""
+
     async def reindex(self, rows: Sequence[tuple[Version, Entries]]) -> int:
         """Put these entries in the place of those that each version has, as one commit; how many it did. A version that
         is not current any more is passed over: what replaced it was indexed when it was written."""

@@ -61,6 +61,7 @@ def test_a_registration_that_holds(given: dict[str, Any]) -> None:
         (app("a b"), {"client_id"}),
         (app(kind="robot"), {"kind", "redirect_uris", "scope"}),
         (app(first_party="yes"), {"first_party"}),
+        (app(first_party=True, redirect_uris=["com.example.app:/back"]), {"redirect_uris[0]"}),
         (lgc("l", EC, first_party=True), {"first_party"}),
         (app(token_endpoint_auth_method="secret"), {"token_endpoint_auth_method"}),
         (lgc("l") | {"token_endpoint_auth_method": "none"}, {"token_endpoint_auth_method"}),

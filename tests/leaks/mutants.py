@@ -19,9 +19,9 @@ from fhir_server.consent.keys import own_keys
 from fhir_server.consent.openings import EMERGENCIES, openings_of
 from fhir_server.consent.policy import RecordPolicy, Team
 from fhir_server.consent.remembered import Remembered
-from fhir_server.context import Context
-from fhir_server.errors import Forbidden, Gone, NotFound
-from fhir_server.interactions import conditional, draft, include, paging, read, whose
+from fhir_server.context import Context, Request
+from fhir_server.errors import Forbidden, Gone, NotBuilt, NotFound
+from fhir_server.interactions import conditional, draft, include, paging, read, router, whose
 from fhir_server.search.hops import cleared
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import FALSE, TRUE, And, Eq, Or, Predicate, Rng, conj, disj, has_any, negate
@@ -246,6 +246,26 @@ def forbidden_for_not_found(patch: pytest.MonkeyPatch) -> None:
 def gone_for_not_found(patch: pytest.MonkeyPatch) -> None:
     """What was hidden when it was deleted is gone instead of absent."""
     _instead_of_not_found(patch, Gone, deleted=True)
+
+
+def refused_where_something_is(patch: pytest.MonkeyPatch) -> None:
+    """An operation that is not offered is refused where there is something to do it to."""
+    sound = router._operation
+
+    def operation(ctx: Context, request: Request, *more: Any) -> Any:
+        try:
+            return sound(ctx, request, *more)
+        except NotBuilt as error:
+            missing = error
+
+        async def told(ctx: Context, request: Request) -> Any:
+            async with ctx.store.snapshot() as snapshot:
+                there = len(request.path) == 3 and await snapshot.read(*request.path[:2], visible=TRUE)
+            raise Forbidden if there else missing
+
+        return told
+
+    patch.setattr(router, "_operation", operation)
 
 
 def criteria_of_writes_unguarded(patch: pytest.MonkeyPatch) -> None:

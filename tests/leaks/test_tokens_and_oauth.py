@@ -7,8 +7,11 @@ import time
 from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -41,32 +44,41 @@ RSA, EC = rsa_key(), ec_key()
 ANYWHERE = "patient/*.cruds"
 
 
+@contextmanager
+def opened(folder: Path) -> Iterator[Office]:
+    """A house, in it one client of each kind, and where one of them keeps its keys."""
+    with key_server() as addresses:
+        addresses.keys = [public(EC)]
+        for house in open_house(folder, _strangers, outbound_hosts=urlsplit(addresses.url).netloc):
+            with office(house) as desk:
+                desk.registers(app())
+                desk.registers(app("other", redirect_uris=["https://other.example.org/"]))
+                desk.registers(app("own", first_party=True))
+                desk.registers(app("demo-app", redirect_uris=[HOME]))
+                desk.registers(lgc("rsa", RSA))
+                desk.registers(lgc("ec", EC))
+                desk.registers(lgc("away", jwks_uri=addresses.url))
+                secret = desk.registers(app("secret", token_endpoint_auth_method="client_secret_basic"))
+                server = {"kind": "resource-server", "token_endpoint_auth_method": "client_secret_basic"}
+                asker = desk.registers({"client_id": "asker", "client_name": "Asks", **server})
+                kept = {"secret": secret["client_secret"], "asker": asker["client_secret"]}
+                desk.known = {**kept, "addresses": addresses}
+                yield desk
+
+
 @pytest.fixture(scope="module")
-def addresses() -> Iterator[KeyServer]:
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """One for all tests of this module."""
+    with opened(tmp_path_factory.mktemp("house")) as desk:
+        yield desk
+
+
+@pytest.fixture(scope="module")
+def addresses(desk: Office) -> KeyServer:
     """Where one client keeps its keys."""
-    with key_server() as server:
-        server.keys = [public(EC)]
-        yield server
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, addresses: KeyServer) -> Iterator[Office]:
-    """A house, and in it one client of each kind."""
-    host = urlsplit(addresses.url).netloc
-    folder = tmp_path_factory.mktemp("house")
-    for house in open_house(folder, _strangers, outbound_hosts=host):
-        with office(house) as desk:
-            desk.registers(app())
-            desk.registers(app("other", redirect_uris=["https://other.example.org/"]))
-            desk.registers(app("own", first_party=True))
-            desk.registers(lgc("rsa", RSA))
-            desk.registers(lgc("ec", EC))
-            desk.registers(lgc("away", jwks_uri=addresses.url))
-            secret = desk.registers(app("secret", token_endpoint_auth_method="client_secret_basic"))
-            server = {"kind": "resource-server", "token_endpoint_auth_method": "client_secret_basic"}
-            asker = desk.registers({"client_id": "asker", "client_name": "Asks", **server})
-            desk.known = {"secret": secret["client_secret"], "asker": asker["client_secret"]}
-            yield desk
+    server = desk.known["addresses"]
+    assert isinstance(server, KeyServer)
+    return server
 
 
 def _strangers(cast: Cast) -> dict[str, Actor]:
@@ -172,8 +184,8 @@ def test_A04_keys_are_not_fetched_from_where_the_header_says(desk: Office, addre
             assert refused(desk.asserts(signed(EC, claims(client, audience(desk)), jku=addresses.url + "?")))
         assert mine.asked == 0
     assert desk.asserts(signed(EC, claims("away", audience(desk)), jku=addresses.url)).status_code == 200
-    embedded = signed(ec_key("mine"), claims("ec", audience(desk)), jwk=public(ec_key("mine")))
-    assert refused(desk.asserts(embedded))
+    own = ec_key("mine")
+    assert refused(desk.asserts(signed(own, claims("ec", audience(desk)), jwk=public(own))))
 
 
 @pytest.mark.leak("A05")
@@ -181,12 +193,15 @@ def test_A05_two_keys_with_one_kid_are_none(desk: Office, addresses: KeyServer) 
     """Nor is one of another type than `alg` signs with, nor one for encryption; one good key is one."""
     wrong = [[public(EC), public(ec_key("ec"))], [{**public(RSA), "kid": "ec"}], [{**public(EC), "use": "enc"}], []]
     before = addresses.keys
-    for number, keys in enumerate([*wrong, [public(EC), public(RSA)]]):
-        desk.registers(lgc(f"keys{number}", jwks_uri=f"{addresses.url}?{number}"))
-        addresses.keys = keys
-        answer = desk.backend(EC, f"keys{number}")
-        assert refused(answer) if keys in wrong else answer.status_code == 200
-    addresses.keys = before
+    try:
+        for keys in [*wrong, [public(EC), public(RSA)]]:
+            client = uuid4().hex
+            desk.registers(lgc(client, jwks_uri=f"{addresses.url}?{client}"))
+            addresses.keys = keys
+            answer = desk.backend(EC, client)
+            assert refused(answer) if keys in wrong else answer.status_code == 200
+    finally:
+        addresses.keys = before
     assert refused(desk.backend(ec_key("nobody's"), "ec"))
 
 
@@ -367,10 +382,11 @@ def test_A17_a_stranger_learns_nothing_of_a_token(desk: Office) -> None:
 @pytest.mark.leak("A18")
 def test_A18_unknown_kids_do_not_make_the_server_fetch(desk: Office, addresses: KeyServer) -> None:
     """Fifty assertions with kids of their own: one look at the address."""
-    desk.registers(lgc("flood", jwks_uri=f"{addresses.url}?flood"))
+    flood = uuid4().hex
+    desk.registers(lgc(flood, jwks_uri=f"{addresses.url}?{flood}"))
     before = addresses.asked
     for number in range(50):
-        assert refused(desk.asserts(signed(EC, claims("flood", audience(desk)), kid=f"k{number}")))
+        assert refused(desk.asserts(signed(EC, claims(flood, audience(desk)), kid=f"k{number}")))
     assert addresses.asked - before == 1
 
 
@@ -515,7 +531,6 @@ def test_L66_headers_say_nothing_of_who_is_asking(desk: Office) -> None:
 @pytest.mark.leak("L67")
 def test_L67_a_refresh_never_widens_and_dies_with_its_grant(desk: Office) -> None:
     """More scopes are refused, and fewer given; when the last share ends, access and refresh are dead at once."""
-    desk.registers(app("demo-app", redirect_uris=[HOME]))
     scopes = "launch/patient patient/DocumentReference.rs offline_access"
     given = desk.redeems(desk.code("demo-app", scopes=scopes), "demo-app").json()
     for wider in ("patient/DocumentReference.cruds", "patient/*.rs", "user/DocumentReference.rs", "openid"):
@@ -528,11 +543,19 @@ def test_L67_a_refresh_never_widens_and_dies_with_its_grant(desk: Office) -> Non
     assert desk.get(search, full["access_token"]).status_code == 200
     patient = desk.house.patient
     shares = [each["resource"] for each in patient.get("Consent").json()["entry"]]
-    share = next(each for each in shares if each["policy"][0]["uri"].endswith("/app-share"))
+    share = next(each for each in shares if each["policy"][0]["uri"].endswith("/app-share") and _is_active(each))
     ended = patient.put(f"Consent/{share['id']}", {**share, "status": "inactive"})
-    assert ended.status_code == 200, ended.text
-    assert desk.get(search, full["access_token"]).status_code == 401
-    assert desk.refreshes(full["refresh_token"], "demo-app").json()["error"] == "invalid_grant"
+    try:
+        assert ended.status_code == 200, ended.text
+        assert desk.get(search, full["access_token"]).status_code == 401
+        assert desk.refreshes(full["refresh_token"], "demo-app").json()["error"] == "invalid_grant"
+    finally:
+        again = {name: value for name, value in share.items() if name not in ("id", "meta")}
+        assert patient.post("Consent", again).status_code == 201
+
+
+def _is_active(share: dict[str, Any]) -> bool:
+    return bool(share["status"] == "active")
 
 
 @pytest.mark.leak("L68")

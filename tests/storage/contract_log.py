@@ -10,7 +10,7 @@ import pytest
 from fhir_server.search.plan import Plan
 from fhir_server.search.predicate import FALSE, TRUE, Eq, conj
 from fhir_server.storage.interface import AuditEntry, Commit, Store
-from tests.storage.making import NOON, Clock, audit_row, deletion, of, put, write
+from tests.storage.making import NOON, Clock, audit_row, deletion, ids, of, one, put, write
 
 
 async def log(store: Store, patient: str = "p1", **more: int) -> list[str]:
@@ -112,6 +112,59 @@ async def test_live_resources_are_counted_by_type(store: Store) -> None:
     await put(store, write("Observation/a"), write("Observation/b"), write("Condition/c"), write("Practitioner/x"))
     await put(store, write("Observation/a", version=2), deletion("Condition/c", 2))
     assert await store.system().counts() == {"Observation": 2, "Practitioner": 1}
+
+
+async def orphans(store: Store, until: int = NOON, **more: int) -> list[str]:
+    """The ids of one page of Binaries that nothing points to."""
+    return ids((await store.system().orphans(until, **more))[0])
+
+
+async def test_content_that_nothing_ever_pointed_to_is_found(store: Store) -> None:
+    """By the time of its deposit, at that moment too; neither what is deleted nor what is no Binary; without a body."""
+    await put(
+        store,
+        *(write(f"Binary/{id}", patient=None, deposited_at=NOON + n, text=id) for n, id in enumerate("abcd")),
+        write("Observation/o", deposited_at=NOON),
+    )
+    await put(store, deletion("Binary/b", 2, patient=None))
+    assert await orphans(store, NOON - 1) == []
+    assert await orphans(store, NOON) == ["a"]
+    assert await orphans(store, NOON + 2) == ["a", "c"]
+    (found,), _ = await store.system().orphans(NOON)
+    whole = await one(store, "Binary/a")
+    assert whole
+    assert whole.body
+    assert found == whole._replace(body=b"")
+
+
+async def test_content_that_was_ever_pointed_to_is_no_orphan(store: Store) -> None:
+    """By a document as it is, as it was, as it was before it was deleted, or for no longer than one commit; before the
+    content was there or after."""
+    early = write("DocumentReference/early", links=frozenset({"Binary/early"}))
+    await put(store, early)
+    names = ("never", "early", "now", "once", "deleted", "passing")
+    await put(store, *(write(f"Binary/{each}", patient=None) for each in names))
+    for each in ("now", "once", "deleted"):
+        await put(store, write(f"DocumentReference/{each}", links=frozenset({f"Binary/{each}"})))
+    await put(store, write("DocumentReference/once", version=2))
+    await put(store, deletion("DocumentReference/deleted", 2))
+    passing = write("DocumentReference/passing", links=frozenset({"Binary/passing"}))
+    await put(store, passing, write("DocumentReference/passing", version=2))
+    assert await orphans(store) == ["never"]
+
+
+async def test_orphans_are_looked_for_in_bounded_steps(store: Store) -> None:
+    """A step looks at so many Binaries, whether they are orphans or not, and says where to go on; 0 at the end."""
+    system = store.system()
+    assert await system.orphans(NOON) == ([], 0)
+    held = write("DocumentReference/d", links=frozenset(f"Binary/b{n}" for n in range(5)))
+    await put(store, held, *(write(f"Binary/b{n}", patient=None) for n in range(7)))
+    pages, after, going = [], 0, True
+    while going:
+        found, after = await system.orphans(NOON, after=after, limit=2)
+        pages.append(ids(found))
+        going = after > 0
+    assert pages == [[], [], ["b5"], ["b6"]]
 
 
 # --- The ledger

@@ -71,6 +71,7 @@ class Flush:
             self._head.vid += 1
             if not made.deleted:
                 pids = self._interner.parameters(made.facts)
+                self._interner.name(made.facts.links)
                 self._rows[key] = to_rows(step.entries, self._interner.symbols, pids)
                 packed[key] = pack_rows(self._rows[key])
                 self._add_words(made.facts, step.entries)

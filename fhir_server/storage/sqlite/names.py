@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -162,6 +162,12 @@ class Interner:
         insert(self._cursor, "record", "cid, policy", self._records, "ON CONFLICT DO NOTHING")
         self._texts.clear()
         self._records.clear()
+
+    def name(self, links: Iterable[str]) -> None:
+        """Have a symbol for each of these, also for those of a version that is replaced in its own group: what has no
+        symbol was never pointed to (`orphans.py`)."""
+        for each in links:
+            self.symbols[each]
 
     def cid(self, patient: str | None) -> int:
         """The compartment of a patient; 0 for nobody's."""

@@ -14,7 +14,7 @@ from fhir_server.storage.blind import blinded
 from fhir_server.storage.cipher import Cipher, Keks
 from fhir_server.storage.interface import AuditEntry, AuditRow, Commit, Ledger, Stale, Taken, Version
 from fhir_server.storage.sealed_ledger import SealedLedger, sealed_value
-from fhir_server.storage.sqlite import audit, ledger
+from fhir_server.storage.sqlite import audit, ledger, orphans
 from fhir_server.storage.sqlite.database import connect, empty_log, prepare
 from fhir_server.storage.sqlite.decide import check
 from fhir_server.storage.sqlite.encryption import open_cipher
@@ -154,6 +154,12 @@ class SqliteSystem:
         with self._pool.reader() as reader:
             rows = reader.cursor.execute(_LIVE, (after, limit)).fetchall()
         return [each for row in rows if (each := opened(self._cipher, version_of(row)))]
+
+    async def orphans(self, until: int, *, after: int = 0, limit: int = 500) -> tuple[list[Version], int]:
+        """Of the `limit` Binaries beyond position `after`, those that nothing has ever pointed to, if not too young."""
+        with self._pool.reader() as reader:
+            rows, last = orphans.page(reader.cursor, until, after, limit)
+        return [version_of(row) for row in rows], last
 
     async def reindex(self, rows: Sequence[tuple[Version, Entries]]) -> int:
         """Give these versions other entries, those of them that are still current; how many they were."""
