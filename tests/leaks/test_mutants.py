@@ -47,6 +47,7 @@ CAUGHT: list[tuple[mutants.Breaking, Check]] = [
     (mutants.masks_forgotten, _hidden.test_a_request_for_a_hidden_document_is_that_for_none),
     (mutants.masks_forgotten, _hidden.test_l12_l13_searches_do_not_hold_it),
     (mutants.masks_forgotten, _hidden.test_l08_an_update_of_a_hidden_document_is_no_conflict),
+    (mutants.masks_forgotten, _hidden.test_l27_labels_of_hidden_documents_find_nothing),
     (mutants.masks_forgotten, _hidden.test_l42_an_entry_of_a_batch_is_a_request_like_another),
     (mutants.masks_forgotten, _search.test_l46_everything_is_everything_visible),
     (mutants.masks_forgotten, _search.test_l38_the_compartment_of_what_is_hidden_is_that_of_nothing),
