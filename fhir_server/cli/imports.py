@@ -79,7 +79,10 @@ def import_(
         Path | None, typer.Option(help="One line of JSON a file, then a summary; - for the terminal.")
     ] = None,
 ) -> None:
-    """Import legacy documents (CDA, XDM, ebRIM) into the record of FHIR_SERVER_STORE. Exits 1 if one was refused."""
+    """Import legacy documents (CDA, XDM, ebRIM, PDF with its metadata beside it) into the record of FHIR_SERVER_STORE.
+
+    Exits 1 if one was refused.
+    """
     if mode not in _MODES:
         raise typer.BadParameter("strict or migration", param_hint="--mode")
     if jobs < 0:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
 
-from fhir_server.errors import FhirServerError, Invalid
+from fhir_server.errors import FhirServerError, Invalid, Issue
+from fhir_server.fhir.json import parse
 from fhir_server.record.incoming import Incoming, Wanted, prepared
 from fhir_server.record.pushed import Told, ordered, refused, unique_ids
 from importers.archive import Archive
@@ -43,6 +44,15 @@ class Place:
         if self.member:
             return Archive(self.path.read_bytes(), _FOLDER).read(self.member)
         return self.path.read_bytes()
+
+    def beside(self) -> bytes | None:
+        """What lies beside it under its name with `.json`: the DocumentReference of a document that says nothing of
+        itself. Raises what `read` raises."""
+        if not self.member:
+            found = self.path.with_suffix(".json")
+            return found.read_bytes() if found.is_file() else None
+        archive, name = Archive(self.path.read_bytes(), _FOLDER), str(PurePosixPath(self.member).with_suffix(".json"))
+        return archive.read(name) if name in archive.names else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +119,33 @@ def read_place(place: Place, wanted: Wanted, done: Collection[str] = ()) -> Read
     if sha256 in done:
         return Read(place, sha256, known=True)
     try:
-        if not place.named and detect(content) not in _DOCUMENTS:
+        kind = detect(content)
+        beside = place.beside() if kind is Kind.PDF else None
+        if not place.named and kind not in _DOCUMENTS and beside is None:
             return Read(place, sha256, skipped=True)
+        wanted = replace(wanted, metadata=_described(beside)) if beside is not None else wanted
         submissions = open_submission(content, wanted.limits)
     except FhirServerError as error:
         return Read(place, sha256, (refused(error),))
     wanted = replace(wanted, others=unique_ids(submissions))
     documents = tuple(_prepared(submissions[each], wanted) for each in ordered(submissions))
     return Read(place, sha256, documents)
+
+
+def _described(text: bytes) -> dict[str, Any]:
+    """The DocumentReference that a file holds. Raises Malformed or Invalid for anything else; whether it is a valid one
+    is judged where all that is stored is."""
+    found = parse(text)
+    try:
+        if (
+            isinstance(found, dict)
+            and found["resourceType"] == "DocumentReference"
+            and found["content"][0]["attachment"]
+        ):
+            return found
+    except (KeyError, IndexError, TypeError):
+        pass
+    raise Invalid(issues=[Issue("invalid", "The file beside a PDF holds its DocumentReference.", "metadata")])
 
 
 def _prepared(submission: Submission, wanted: Wanted) -> Incoming | Told:

@@ -152,7 +152,8 @@ async def _attempt(services: Services, read: Incoming, migration: Migration, opt
     try:
         return await _once(services, read, options)
     except FhirServerError as error:
-        if not migration.create_patient or migration.dry_run or "902" not in refused(error).codes:
+        unknown = "902" in refused(error).codes and read.identity is not None
+        if not migration.create_patient or migration.dry_run or not unknown:
             raise
     await _create_patient(services, read)
     return await _once(services, read, options)

@@ -159,3 +159,45 @@ def test_a_migration_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None
     (tmp_path / "journal.jsonl").unlink()
     again = run(tmp_path, str(folder), "--report", str(report))
     assert (again.returncode, lines(report)[-1]) == (0, {"summary": {"unchanged": count}})
+
+
+def test_a_pdf_is_imported_with_the_documentreference_beside_it(tmp_path: Path) -> None:
+    """In a folder and in a zip; one that nothing is said of is passed over, one that is badly described is refused, and
+    so is one of a patient whom the record does not know: nobody is made of a number alone."""
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    (folder / "0.xml").write_bytes(document(30_200))
+
+    def described(name: str, ins: str = NAMES[2]) -> bytes:
+        subject = {"identifier": {"system": "urn:oid:1.2.250.1.213.1.4.10", "value": ins}}
+        kind = {"coding": [{"system": "http://loinc.org", "code": "57833-6"}]}
+        content = [{"attachment": {"contentType": "application/pdf", "title": name}}]
+        told = {"resourceType": "DocumentReference", "status": "current", "subject": subject, "type": kind}
+        return json.dumps(told | {"content": content}).encode()
+
+    for name in ("told", "untold", "badly", "stranger"):
+        (folder / f"{name}.pdf").write_bytes(PDF + name.encode())
+    (folder / "told.json").write_bytes(described("Ordonnance"))
+    (folder / "badly.json").write_bytes(b'{"resourceType": "DocumentReference"}')
+    (folder / "stranger.json").write_bytes(described("Ordonnance", "277076322082910"))
+    with zipfile.ZipFile(folder / "more.zip", "w") as packed:
+        packed.writestr("a/packed.pdf", PDF + b"packed")
+        packed.writestr("a/packed.json", described("Dans une archive"))
+    report = tmp_path / "report.jsonl"
+    done = run(tmp_path, str(folder), "--report", str(report))
+    assert done.returncode == 1, done.stderr
+    outcomes = {each["path"].rpartition("/")[2]: each["outcome"] for each in lines(report)[:-1]}
+    assert outcomes["told.pdf"] == outcomes["packed.pdf"] == outcomes["0.xml"] == "created"
+    assert outcomes["untold.pdf"] == outcomes["told.json"] == "skipped"
+    assert outcomes["badly.pdf"] == outcomes["stranger.pdf"] == "rejected"
+    assert lines(report)[-1] == {"summary": {"created": 3, "rejected": 2, "skipped": 5}}
+    assert lines_of_refusal(report, "stranger.pdf") == ["902"]
+    again = run(tmp_path, str(folder / "told.pdf"), "--report", str(report))
+    assert again.returncode == 0, again.stderr
+    assert lines(report)[-1] == {"summary": {"unchanged": 1}}
+
+
+def lines_of_refusal(report: Path, name: str) -> list[str]:
+    """The codes of the refusal of a file."""
+    [line] = [each for each in lines(report)[:-1] if each["path"].endswith(name)]
+    return [found["details"]["coding"][0]["code"] for each in line["documents"] for found in each["issues"]]
