@@ -10,6 +10,7 @@ import pytest
 
 from fhir_server.auth.actor import Actor
 from fhir_server.demo.build import Cast
+from fhir_server.demo.family import consent, named
 from tests.conftest import Caller, House, open_house
 
 INS = "urn:oid:1.2.250.1.213.1.4.10|279035121518989"
@@ -96,31 +97,9 @@ def _gateway(_: Cast) -> Mapping[str, Actor]:
 
 def _opting_in(patient: str) -> dict[str, Any]:
     """The Consent that lets a country ask (D10)."""
-    return {
-        "resourceType": "Consent",
-        "status": "active",
-        "scope": {
-            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
-        },
-        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
-        "patient": {"reference": patient},
-        "performer": [{"reference": patient}],
-        "sourceAttachment": {"title": "Europe"},
-        "policy": [{"uri": "https://example.org/fhir-server/policy/cross-border"}],
-        "provision": {
-            "type": "permit",
-            "purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT"}],
-            "actor": [
-                {
-                    "role": {
-                        "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType",
-                                    "code": "IRCP"}]
-                    },
-                    "reference": {"identifier": {"system": "urn:iso:std:iso:3166", "value": "DE"}},
-                }
-            ],
-        },
-    }  # fmt: skip
+    treatment = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "TREAT"}
+    country = named({"identifier": {"system": "urn:iso:std:iso:3166", "value": "DE"}})
+    return consent(patient, "cross-border", {"type": "permit", "purpose": [treatment], "actor": country})
 
 
 def test_a_gateway_finds_by_identifier_the_patients_who_opted_in(tmp_path: Path) -> None:
